@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from . import access, images, machine, network, packages, root
 from .places import STATE, Site, this_site
-from .system import MachineError, locked, run, say
+from .system import MachineError, locked, say
 
 
 def main() -> int:

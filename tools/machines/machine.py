@@ -162,9 +162,10 @@ def _start(site: Site, machine: Machine, mounted: Path) -> None:
     cable = machine.cable(site)
     run("ip", "link", "delete", f"vb-{cable}", check=False)  # a crash leaves it for a while
     command = [
-        "sh", "-c", _SUPERVISE, "machine", "systemd-nspawn", "--quiet", "-D", str(mounted), f"--machine={cable}", f"--hostname={machine.name}", "--boot",
-        f"--network-bridge={site.bridge}", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
-        "--console=pipe", "--kill-signal=SIGRTMIN+3", f"--setenv={_MARK}={machine.home(site)}",
+        "sh", "-c", _SUPERVISE, "machine", "systemd-nspawn", "--quiet", "-D", str(mounted), "--boot",
+        f"--machine={cable}", f"--hostname={machine.name}", f"--network-bridge={site.bridge}",
+        "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--console=pipe",
+        "--kill-signal=SIGRTMIN+3", f"--setenv={_MARK}={machine.home(site)}",
     ]  # fmt: skip
     environment = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", _MARK: str(machine.home(site))}
     log = machine.home(site) / "console.log"

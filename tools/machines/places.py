@@ -33,13 +33,25 @@ class Site:
         return f"sm-{self.id}"
 
     @property
+    def number(self) -> int:
+        """Which /24 is this checkout's: claimed on first use, so that two checkouts never share one.
+
+        Call it under the state lock. 0 is left for what all checkouts share (the package cache).
+        """
+        claim = self.state / "subnet"
+        if not claim.exists():
+            taken = {int(path.read_text()) for path in STATE.glob("*/subnet")}
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            claim.write_text(str(next(n for n in range(1, 255) if n not in taken)))
+        return int(claim.read_text())
+
+    @property
     def subnet(self) -> str:
-        # 198.18.0.0/24 is left for addresses that all checkouts share (the package cache).
-        return f"198.18.{1 + int(self.id, 16) % 254}"
+        return f"198.18.{self.number}"
 
     @property
     def subnet6(self) -> str:
-        return f"fd53:6d{self.id[:2]}:{self.id[2:]}:1:"
+        return f"fd53:6d61:696c:{self.number:x}:"
 
     @property
     def gateway(self) -> str:
