@@ -1,0 +1,34 @@
+"""The command `sensmail`: parse, call one function of a capability, print. No logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sensmail.accounts import AccountError
+from sensmail.cli import account, db, policy
+from sensmail.store import StoreError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
+    result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
+    commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for register in (account.register, db.register, policy.register):
+        register(commands)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Exit code 0: done; 1: refused, the reason on standard error; 2: wrong command line."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except (AccountError, StoreError) as error:
+        print(f"sensmail: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader went away, as `head` does
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,87 @@
+"""The opening counter: every opening has a number, and no number is ever skipped or given twice.
+
+`issued` is on disk before a number leaves `reserve`, so a crash can never hand out the same number again. `settled`
+follows: the caller says up to where every number has its record. After a crash the numbers between the two are
+`unsettled`: the caller looks for their records and writes a void record for each that has none. So every number has
+exactly one record, and a number without one is a record that was swallowed.
+
+The cell is one block of 72 bytes inside one disk sector, overwritten in place and synced. It lies in the first place
+only; the snapshot keeps a floor. When the cell is lost, the highest number must come from the records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from sensmail.keys.errors import CounterLost, KeyFailure, Unusable
+from sensmail.keys.places import Place
+
+NAME = "counter"
+_MAGIC = b"SMCNTR01"
+_CELL = struct.Struct(">8s16sQQ")
+
+
+class Counter:
+    """The numbers of one key file. Not safe for several threads at once: the keyring locks."""
+
+    def __init__(self, place: Place, ring: bytes, issued: int = 0, settled: int = 0) -> None:
+        self._place, self._ring, self.issued, self.settled = place, ring, issued, settled
+        self._broken = False
+
+    def reserve(self, count: int) -> range:
+        """The next `count` numbers, durable on return. One sync, however many.
+
+        Raises:
+            PlaceUnreachable, PlaceFull: no number was given out.
+            Unusable: an earlier failure left it open which number is on disk.
+        """
+        if count < 1:
+            raise ValueError(f"reserve at least one number; asked for {count}")
+        if self._broken:
+            raise Unusable(f"{self._place}: {NAME}: a failed write could not be taken back; open the key file again")
+        before, self.issued = self.issued, self.issued + count
+        try:
+            self.write()
+        except KeyFailure:
+            self.issued, self._broken = before, True
+            self.write()  # where this fails as well, the counter stays broken
+            self._broken = False
+            raise
+        return range(before + 1, self.issued + 1)
+
+    def settle(self, through: int) -> None:
+        """Every number up to this one has its record. Reaches the disk with the next `reserve`.
+
+        Raises:
+            ValueError: lower than before, or never issued.
+        """
+        if not self.settled <= through <= self.issued:
+            raise ValueError(f"settled is {self.settled} and issued is {self.issued}; {through} is not between them")
+        self.settled = through
+
+    def unsettled(self) -> range:
+        """Numbers that may lack a record."""
+        return range(self.settled + 1, self.issued + 1)
+
+    def write(self) -> None:
+        """Put the cell on disk."""
+        cell = _CELL.pack(_MAGIC, self._ring, self.issued, self.settled)
+        self._place.overwrite(NAME, cell + hashlib.sha256(cell).digest())
+
+
+def load(place: Place, ring: bytes, floor: int) -> Counter:
+    """Read the cell.
+
+    Raises:
+        CounterLost: missing, damaged, of another key file, or below the snapshot's floor.
+    """
+    data = place.read(NAME) or b""
+    body = data[: _CELL.size]
+    fix = "open with the highest number that the records hold"
+    if len(data) != _CELL.size + hashlib.sha256().digest_size or hashlib.sha256(body).digest() != data[_CELL.size :]:
+        raise CounterLost(f"{place}: {NAME}: missing or damaged; {fix}, at least {floor}")
+    magic, found, issued, settled = _CELL.unpack(body)
+    if magic != _MAGIC or found != ring or issued < floor or settled > issued:
+        raise CounterLost(f"{place}: {NAME}: of another key file, or older than the snapshot; {fix}, at least {floor}")
+    return Counter(place, ring, issued, settled)

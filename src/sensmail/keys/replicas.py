@@ -1,0 +1,273 @@
+"""The same key file in several places.
+
+Rules. A record goes to the first place first and is acknowledged when every place has synced it. So every place holds
+every acknowledged record; the first may hold one more, which was never acknowledged and is adopted on opening. A place
+that holds more than the first means that the first was put back to an older state: refused. Bytes after the last whole
+record are a torn write, and dropped, only when no other place holds that record whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensmail.keys import journal, slot, snapshot
+from sensmail.keys.errors import (
+    Damaged,
+    Diverged,
+    FirstPlaceBehind,
+    KeyFailure,
+    KeyFileMissing,
+    PlaceEmpty,
+    PlaceUnreachable,
+    Unusable,
+)
+from sensmail.keys.journal import Journal, Scan
+from sensmail.keys.places import Place
+from sensmail.keys.roots import Root
+from sensmail.keys.slot import Slot
+from sensmail.keys.snapshot import Epoch
+from sensmail.keys.state import State
+
+_REFILL = "move its files away, and open with this place to be filled"
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """One place's files as read: current snapshot and journal."""
+
+    snapshot: bytes
+    scan: Scan
+    journal: bytes
+
+
+class Replicas:
+    """All places of one key file, and where its journal stands."""
+
+    def __init__(self, places: Sequence[Place], journal_: Journal) -> None:
+        self.places = tuple(places)
+        self.journal = journal_
+        self.behind: dict[Place, KeyFailure] = {}  # places that miss something, and why
+        self._broken = ""
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch in use."""
+        return self.journal.epoch
+
+    def append(self, record: bytes) -> None:
+        """Make one record durable in every place.
+
+        Raises:
+            PlaceUnreachable, PlaceFull: nothing was kept anywhere.
+            Unusable: it could not be taken back; whether it was kept shows on opening.
+        """
+        self.require_all()
+        frame, name, reached = self.journal.frame(record), self.journal.name, []
+        self._broken = "a write was interrupted"
+        try:
+            for place in self.places:
+                reached.append(place)
+                place.append(name, self.journal.end, frame)
+        except KeyFailure as failure:
+            self._take_back(reached, failure)
+            raise
+        self._broken, self.journal = "", self.journal.after(frame)
+
+    def require_all(self) -> None:
+        """Every place answers and is up to date.
+
+        Raises:
+            PlaceUnreachable: one does not. Unusable, Damaged.
+        """
+        self.require_sound()
+        first, name, end = self.places[0], self.journal.name, self.journal.end
+        if first.size(name) != end:
+            raise Damaged(f"{first}: {name} was changed by another program; open the key file again")
+        for place in self.places[1:]:
+            try:
+                if place.size(name) != end:
+                    self.behind[place] = Damaged(f"{place}: {name} is not as long as that of {first}")
+            except PlaceUnreachable as failure:
+                self.behind[place] = failure
+        self.catch_up()
+        for reason in self.behind.values():
+            raise PlaceUnreachable(str(reason)) from reason
+
+    def require_sound(self) -> None:
+        """Raise Unusable after a failure that could not be taken back."""
+        if self._broken:
+            raise Unusable(f"{self.places[0]}: {self._broken}; open the key file again")
+
+    def break_off(self, why: str) -> None:
+        """From here on, what is on disk is uncertain until the file is opened again; `mend` takes it back."""
+        self._broken = why
+
+    def mend(self, journal_: Journal) -> None:
+        """What is on disk is known again."""
+        self._broken, self.journal = "", journal_
+
+    def catch_up(self) -> None:
+        """Bring places that are behind to the first place's state, where they can be reached."""
+        for place in list(self.behind):
+            try:
+                self._refill(place)
+            except PlaceUnreachable as failure:
+                self.behind[place] = failure
+            else:
+                del self.behind[place]
+
+    def _refill(self, place: Place) -> None:
+        first, name = self.places[0], self.journal.name
+        current, records = first.read(snapshot.NAME), (first.read(name) or b"")[: self.journal.end]
+        if current is None:
+            raise PlaceUnreachable(f"{first}: {snapshot.NAME} is gone; bring the place back")
+        if place.read(snapshot.NAME) == current and (held := place.read(name)) is not None:
+            common = len(held) if records.startswith(held) else _common(held, records)
+            place.cut(name, common)
+            place.append(name, common, records[common:])
+            return
+        wrapped, other = slot.name(self.epoch.number), slot.name(self.epoch.number + 1)
+        place.overwrite(wrapped, first.read(wrapped) or b"")
+        place.create(name, records)
+        place.create(snapshot.NEW, current)
+        place.publish(snapshot.NEW, snapshot.NAME)
+        before = first.read(other)
+        if before is None or not slot.parse(before, f"{first}: {other}").live:
+            bury(place, self.epoch)
+
+    def _take_back(self, reached: list[Place], cause: KeyFailure) -> None:
+        """The first place last: as long as it keeps the record, opening again adopts it everywhere."""
+        try:
+            for place in reversed(reached):
+                place.cut(self.journal.name, self.journal.end)
+        except KeyFailure as failure:
+            self._broken = f"a record could be neither kept nor taken back ({cause}; {failure})"
+        else:
+            self._broken = ""
+
+
+def _common(one: bytes, two: bytes) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+
+
+def bury(place: Place, epoch: Epoch) -> None:
+    """Overwrite the slot of the epoch before this one in place, read it back, and remove what only its key opened.
+
+    Raises:
+        PlaceUnreachable. Damaged: the slot does not read back as written.
+    """
+    name = slot.name(epoch.number - 1)
+    dead = Slot(epoch.ring, epoch.number - 1, live=False).pack()
+    place.overwrite(name, dead)
+    if place.read(name) != dead:
+        raise Damaged(f"{place}: {name}: does not read back as destroyed; replace this disk")
+    for left in place.names():
+        if left == snapshot.NEW or (left.startswith("journal.") and left != journal.name(epoch.number)):
+            place.remove(left)
+
+
+def read_copy(place: Place, root: Root) -> tuple[Journal, State]:
+    """Read one place by itself: no lock, nothing written. For drills; a torn last record is left out.
+
+    Raises:
+        KeyFileMissing, Damaged, WrongRoot, RootUnavailable, RecoveryError, PlaceUnreachable.
+    """
+    epoch, copy = _open_first(place, root)
+    return copy.scan.journal, _replay(epoch, copy, place)[0]
+
+
+def load(places: Sequence[Place], root: Root, *, fill_empty: bool) -> tuple[Replicas, State, list[bytes]]:
+    """Open the key file of the first place and compare every other place with it.
+
+    Returns:
+        The places, the state, and the subjects that got a key in the last record, which other places may not have yet.
+
+    Raises:
+        KeyFileMissing, Damaged, Diverged, FirstPlaceBehind, PlaceEmpty, PlaceUnreachable, WrongRoot, RootUnavailable.
+    """
+    first = places[0]
+    epoch, copy = _open_first(first, root)
+    replicas = Replicas(places, copy.scan.journal)
+    for place in places[1:]:
+        try:
+            _compare(place, epoch, copy, replicas, fill_empty=fill_empty)
+        except PlaceEmpty:
+            raise
+        except PlaceUnreachable as failure:
+            if copy.scan.rest:
+                text = f"{first}: its journal ends in a torn record, and only {place} can tell: {failure}"
+                raise PlaceUnreachable(text) from failure
+            replicas.behind[place] = failure
+    state, fresh = _replay(epoch, copy, first)
+    _settle(first, copy)
+    replicas.catch_up()
+    return replicas, state, fresh
+
+
+def _replay(epoch: Epoch, copy: _Copy, place: Place) -> tuple[State, list[bytes]]:
+    state = State.decode(snapshot.open_snapshot(epoch, copy.snapshot, str(place)))
+    fresh: list[bytes] = []
+    for record in copy.scan.records:
+        fresh = state.apply(record, epoch.number)
+    return state, fresh
+
+
+def _open_first(place: Place, root: Root) -> tuple[Epoch, _Copy]:
+    data = place.read(snapshot.NAME)
+    if data is None:
+        raise KeyFileMissing(f"{place}: holds no key file; create one, or name the place that has it first")
+    found = snapshot.header(data, str(place))
+    name = slot.name(found.epoch)
+    wrapped = slot.parse(place.read(name), f"{place}: {name}")
+    if (wrapped.ring, wrapped.epoch) != (found.ring, found.epoch):
+        raise Damaged(f"{place}: {name} is of epoch {wrapped.epoch}, the snapshot of epoch {found.epoch}")
+    epoch = Epoch(found.ring, found.epoch, wrapped.unwrap(root, f"{place}: {name}"))
+    return epoch, _read(place, epoch, found.sequence, data)
+
+
+def _read(place: Place, epoch: Epoch, sequence: int, data: bytes) -> _Copy:
+    start = Journal.start(epoch, sequence, data)
+    records = place.read(start.name)
+    scan = journal.scan(start, records, f"{place}: {start.name}")
+    return _Copy(data, scan, records or b"")
+
+
+def _compare(place: Place, epoch: Epoch, first: _Copy, replicas: Replicas, *, fill_empty: bool) -> None:
+    data = place.read(snapshot.NAME)
+    if data is None:
+        if not fill_empty:
+            raise PlaceEmpty(f"{place}: is empty; mount what belongs there, or ask for it to be filled")
+        replicas.behind[place] = PlaceEmpty(f"{place}: is empty")
+        return
+    found = snapshot.header(data, str(place))
+    if found.ring != epoch.ring:
+        raise Diverged(f"{place}: holds another key file than {replicas.places[0]}; name the right directory")
+    if found.epoch < epoch.number:
+        replicas.behind[place] = PlaceUnreachable(f"{place}: still in epoch {found.epoch}")
+        return
+    behind = f"{replicas.places[0]}: is older than {place}; it was put back or damaged: name {place} first, and refill"
+    if found.epoch > epoch.number:
+        raise FirstPlaceBehind(behind)
+    name = slot.name(epoch.number)
+    if data != first.snapshot or place.read(name) != replicas.places[0].read(name):
+        raise Diverged(f"{place}: {snapshot.NAME} or {name} is not that of {replicas.places[0]}; {_REFILL}")
+    theirs = _read(place, epoch, found.sequence, data)
+    if theirs.scan.journal.sequence > first.scan.journal.sequence:
+        raise FirstPlaceBehind(behind)
+    ours, theirs_end = first.journal[: first.scan.journal.end], theirs.scan.journal
+    if theirs.journal == ours:
+        return
+    torn = len(theirs.journal) < len(ours) and theirs_end.end >= first.scan.last
+    if not torn or theirs.journal[: theirs_end.end] != ours[: theirs_end.end]:
+        raise Diverged(f"{place}: {theirs_end.name} is not that of {replicas.places[0]}; {_REFILL}")
+    replicas.behind[place] = PlaceUnreachable(f"{place}: misses the last record")
+
+
+def _settle(first: Place, copy: _Copy) -> None:
+    """Drop a torn record, and write the last one again: after a failed sync it may be in memory only."""
+    end = copy.scan.journal
+    if copy.scan.rest:
+        first.cut(end.name, end.end)
+    first.append(end.name, copy.scan.last, copy.journal[copy.scan.last : end.end])
+    first.files.fsync_directory(first.directory)

@@ -1,0 +1,295 @@
+"""The keyring: who may still open what, and that it is remembered."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
+from sensmail.keys.errors import (
+    KeyFailure,
+    KeyFileExists,
+    KeyFileMissing,
+    Locked,
+    PlaceEmpty,
+    PlaceUnreachable,
+    SubjectClosed,
+    SubjectDestroyed,
+    UnknownSubject,
+    VersionNotUsable,
+    WrongRoot,
+)
+
+Open = Callable[[], Keyring]
+
+
+def test_keys_are_kept(reopen: Open) -> None:
+    with reopen() as ring:
+        made = [ring.new_subject_key(), *ring.new_subject_keys(5)]
+        assert len({key.subject for key in made}) == len({key.material for key in made}) == 6
+    with reopen() as ring:
+        assert [ring.key(key.subject) for key in made] == made
+        assert list(ring.subjects()) == sorted(key.subject for key in made)
+
+
+def test_a_replaced_version_opens_only_for_a_restore(reopen: Open) -> None:
+    with reopen() as ring:
+        old = ring.new_subject_key()
+        (new,) = ring.new_versions([old.subject])
+        assert (new.version, ring.key(old.subject)) == (2, new)
+    with reopen() as ring:
+        assert ring.versions(old.subject) == {1: KeyState.RESTORE_ONLY, 2: KeyState.ACTIVE}
+        with pytest.raises(VersionNotUsable, match="restore_only"):
+            ring.key(old.subject, 1)
+        assert ring.key(old.subject, 1, restoring=True).material == old.material
+        with pytest.raises(UnknownSubject, match="no key version 3"):
+            ring.key(old.subject, 3)
+
+
+def test_a_version_is_destroyed_for_good(reopen: Open, places: list[Place]) -> None:
+    with reopen() as ring:
+        old = ring.new_subject_key()
+        with pytest.raises(VersionNotUsable, match="active"):
+            ring.destroy_version(old.subject, 1)
+        (new,) = ring.new_versions([old.subject])
+        ring.destroy_version(old.subject, 1)
+        assert ring.status().destroying
+        ring.roll()
+        assert not ring.status().destroying
+    with reopen() as ring:
+        with pytest.raises(VersionNotUsable, match="destroyed"):
+            ring.key(old.subject, 1, restoring=True)
+        assert ring.key(old.subject) == new
+        assert ring.new_versions([old.subject])[0].version == 3
+
+
+def test_a_closed_subject_opens_nothing(reopen: Open) -> None:
+    with reopen() as ring:
+        key = ring.new_subject_key()
+        ring.close_subjects([key.subject])
+    with reopen() as ring:
+        with pytest.raises(SubjectClosed):
+            ring.key(key.subject)
+        with pytest.raises(SubjectClosed):
+            ring.key(key.subject, 1, restoring=True)
+        ring.roll()
+    with reopen() as ring:
+        with pytest.raises(SubjectClosed):
+            ring.key(key.subject)
+        ring.reopen_subjects([key.subject])
+        assert ring.key(key.subject) == key
+
+
+def test_a_destroyed_subject_leaves_a_tombstone_only(reopen: Open, places: list[Place], root: FileRoot) -> None:
+    with reopen() as ring:
+        gone, stays = ring.new_subject_keys(2)
+        ring.new_versions([gone.subject])
+        ring.destroy_subjects([gone.subject])
+        assert ring.status().destroying
+        assert not ring.destroyed(gone.subject)
+        ring.roll()
+        assert ring.destroyed(gone.subject)
+        assert not ring.destroyed(stays.subject)
+    with reopen() as ring:
+        assert not ring.status().destroying
+        assert [each.subject for each in ring.tombstones()] == [gone.subject]
+        assert ring.versions(gone.subject) == {}
+        for attempt in (ring.key, lambda each: ring.new_versions([each]), lambda each: ring.reopen_subjects([each])):
+            with pytest.raises(SubjectDestroyed):
+                attempt(gone.subject)
+        assert ring.key(stays.subject) == stays
+
+
+def test_a_roll_makes_older_copies_worthless(reopen: Open, places: list[Place], root: FileRoot, tmp_path: Path) -> None:
+    """Snapshot and journal of the time before, with the slots of today and the same root key."""
+    with reopen() as ring:
+        ring.new_subject_keys(3)
+    copies = [Place(Path(shutil.copytree(each.directory, tmp_path / f"copy-{each.directory.name}"))) for each in places]
+    old_slot = (places[0].read("slot.1") or b"")[55:115]
+    Keyring.open(copies, root).close()  # before the roll they open
+    with reopen() as ring:
+        ring.roll()
+    for copy, place in zip(copies, places, strict=True):
+        for name in ("slot.0", "slot.1"):
+            shutil.copy(place.path(name), copy.path(name))
+        everything = b"".join(place.read(name) or b"" for name in place.names())
+        assert old_slot
+        assert old_slot not in everything
+    with pytest.raises(KeyFailure, match="destroyed"):
+        Keyring.open(copies, root)
+
+
+def test_many_rolls(reopen: Open) -> None:
+    kept: list[SubjectKey] = []
+    for number in range(5):
+        with reopen() as ring:
+            kept.append(ring.new_subject_key())
+            assert ring.roll() == 2 * number + 2
+            assert ring.roll() == 2 * number + 3
+            kept.append(ring.new_subject_key())
+            assert [ring.key(each.subject) for each in kept] == kept
+
+
+def test_the_keyring_agrees_with_a_simple_model(reopen: Open) -> None:
+    """Random acts, random reopenings and rolls; a dictionary says what must be true."""
+    chance = random.Random(20260111)  # noqa: S311
+    alive: dict[bytes, list[SubjectKey]] = {}
+    closed: set[bytes] = set()
+    dead: set[bytes] = set()
+    ring = reopen()
+    for _ in range(300):
+        act = chance.choice(["new", "new", "version", "close", "reopen", "destroy", "roll", "restart"])
+        subject = chance.choice(sorted(alive)) if alive else b""
+        if act == "new" or not alive:
+            key = ring.new_subject_key()
+            alive[key.subject] = [key]
+        elif act == "version":
+            alive[subject] += ring.new_versions([subject])
+        elif act == "close":
+            ring.close_subjects([subject])
+            closed.add(subject)
+        elif act == "reopen":
+            ring.reopen_subjects([subject])
+            closed.discard(subject)
+        elif act == "destroy" and len(alive) > 3:
+            ring.destroy_subjects([subject])
+            del alive[subject]
+            dead.add(subject)
+        elif act == "roll":
+            ring.roll()
+        elif act == "restart":
+            ring.close()
+            ring = reopen()
+        assert list(ring.subjects()) == sorted(alive)
+        assert {each.subject for each in ring.tombstones()} == dead
+        for each, keys in alive.items():
+            assert len(ring.versions(each)) == len(keys)
+            if each in closed:
+                with pytest.raises(SubjectClosed):
+                    ring.key(each)
+            else:
+                assert ring.key(each) == keys[-1]
+    ring.close()
+
+
+def test_readers_never_wait_and_never_miss_a_key_during_rolls(reopen: Open) -> None:
+    with reopen() as ring:
+        keys = ring.new_subject_keys(500)
+        stop, wrong, reads = threading.Event(), [], [0]
+
+        def read() -> None:
+            chance = random.Random(1)  # noqa: S311
+            while not stop.is_set():
+                key = chance.choice(keys)
+                reads[0] += 1
+                try:
+                    if ring.key(key.subject).material != key.material:
+                        wrong.append(key)
+                except KeyFailure as failure:
+                    wrong.append(failure)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for _ in range(6):
+            ring.new_subject_keys(50)
+            ring.roll()
+        stop.set()
+        reader.join()
+        assert reads[0] > 100
+        assert wrong == []
+
+
+def test_only_one_process_writes(reopen: Open) -> None:
+    with reopen(), pytest.raises(Locked, match="another process"):
+        reopen()
+    reopen().close()
+
+
+def test_what_is_refused_on_opening(places: list[Place], root: FileRoot, reopen: Open, tmp_path: Path) -> None:
+    with pytest.raises(KeyFileMissing):
+        Keyring.open(places, root)
+    with pytest.raises(ValueError, match="two different places"):
+        Keyring.create([places[0], Place(places[0].directory / ".." / "first")], root, None)
+    reopen().close()
+    with pytest.raises(KeyFileExists):
+        Keyring.create(places, root, None)
+    with pytest.raises(WrongRoot, match="wrapped by root"):
+        Keyring.open(places, FileRoot.create(tmp_path / "another.key"))
+    reopen().close()
+
+
+def test_an_empty_place_is_filled_only_on_demand(reopen: Open, places: list[Place], root: FileRoot) -> None:
+    with reopen() as ring:
+        key = ring.new_subject_key()
+    shutil.rmtree(places[1].directory)
+    places[1].directory.mkdir()
+    with pytest.raises(PlaceEmpty, match="mount"):
+        reopen()
+    with Keyring.open(places, root, fill_empty=True) as ring:
+        assert set(ring.status().places.values()) == {"in step"}
+    with Keyring.open(places[::-1], root, issued=0) as ring:
+        assert ring.key(key.subject) == key
+
+
+def test_a_missing_second_place(reopen: Open, places: list[Place]) -> None:
+    """Existing keys open; nothing new is handed out; and all is well when it is back."""
+    away = places[1].directory.with_name("away")
+    with reopen() as ring:
+        key = ring.new_subject_key()
+        places[1].directory.rename(away)
+        before = [places[0].read(name) for name in places[0].names()]
+        for attempt in (ring.new_subject_key, ring.roll, lambda: ring.destroy_subjects([key.subject])):
+            with pytest.raises(PlaceUnreachable, match="second"):
+                attempt()
+        assert [places[0].read(name) for name in places[0].names()] == before
+        assert ring.key(key.subject) == key
+    with reopen() as ring:  # restarted while it is missing
+        assert ring.key(key.subject, key.version) == key
+        assert "second" in str(ring.status().places)
+        with pytest.raises(PlaceUnreachable, match="second"):
+            ring.new_subject_key()
+        away.rename(places[1].directory)
+        new = ring.new_subject_key()
+        assert set(ring.status().places.values()) == {"in step"}
+    with reopen() as ring:
+        assert ring.key(new.subject) == new
+
+
+def test_a_key_that_may_be_in_one_place_only_is_not_used(
+    reopen: Open, places: list[Place], tmp_path: Path
+) -> None:
+    """The process died between the two places, and the second is missing on restart."""
+    with reopen() as ring:
+        older = ring.new_subject_key()
+        shutil.copy(places[1].path("journal.1"), tmp_path / "before")
+        newest = ring.new_subject_key()
+    shutil.copy(tmp_path / "before", places[1].path("journal.1"))
+    away = places[1].directory.with_name("away")
+    places[1].directory.rename(away)
+    with reopen() as ring:
+        assert ring.key(older.subject) == older
+        with pytest.raises(PlaceUnreachable, match="newest key"):
+            ring.key(newest.subject)
+        assert ring.key(newest.subject, 1) == newest  # an envelope that names it proves that it was handed out
+        away.rename(places[1].directory)
+        ring.new_subject_key()
+        assert ring.key(newest.subject) == newest
+
+
+def test_no_key_is_shown(reopen: Open, officers: list[X25519PrivateKey]) -> None:
+    with reopen() as ring:
+        key = ring.new_subject_key()
+        shown = repr(key) + repr(ring) + repr(ring.status()) + repr(vars(ring)) + str(ring._state.versions(key.subject))
+        replicas = ring._replicas
+        shown += repr(replicas.journal) + repr(replicas.epoch) + repr(replicas.epoch.journal_box) + repr(ring._root)
+        secrets = key.material, replicas.epoch.key, replicas.epoch.journal_box.key
+    for secret in secrets:
+        assert secret.hex() not in shown
+        assert repr(secret) not in shown
+        assert repr(secret)[2:12] not in shown
