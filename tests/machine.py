@@ -22,11 +22,13 @@ class Machine:
     Attributes:
         name: in `build/machines/ssh_config` and in the inventory.
         address: its IPv4 address.
+        user: that SSH enters as.
         ssh_config: the file that knows its key and host key.
     """
 
     name: str
     address: str
+    user: str
     ssh_config: Path
 
     def run(self, command: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -63,7 +65,7 @@ def find(name: str | None = None) -> Machine:
     wanted = name or os.environ.get(NAME_VARIABLE, DEFAULT_NAME)
     for row in json.loads(tool("list")):
         if row["name"] == wanted and row["running"]:
-            return Machine(wanted, row["address"], Path(row["ssh_config"]))
+            return Machine(wanted, row["address"], row["user"], Path(row["ssh_config"]))
     raise LookupError(
         f"no machine {wanted!r} runs: `make up`, or {NAME_VARIABLE}=<one of `python3 tools/machines list`>"
     )

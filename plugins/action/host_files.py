@@ -42,7 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, args = self.validate_argument_spec(argument_spec=SPEC)
+        args = self.validate_argument_spec(argument_spec=SPEC)[1]
         claim = args["claim"] or self._role_name()
         root = self._root(args["src"])
         if not root.is_dir() and (args["src"] or not (args["directories"] or args["files"])):

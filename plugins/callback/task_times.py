@@ -35,6 +35,8 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+COLLECTION = "sensmail.cloud."
+
 
 @dataclass
 class Task:
@@ -65,7 +67,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core carrie
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  Ansible's signature
         role = task._role.get_name() if task._role else ""
         self._starts[task._uuid] = time.monotonic()
-        self._tasks[task._uuid] = Task(task.get_name(), role, str(task.get_path() or ""))
+        self._tasks[task._uuid] = Task(
+            task.name or task.action, role.removeprefix(COLLECTION), str(task.get_path() or "")
+        )
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._end(result).changed += bool(result._result.get("changed"))

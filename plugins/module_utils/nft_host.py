@@ -64,7 +64,8 @@ class Host:
             others = sorted(str(one) for one in touched - {self.table} if one.name != BYSTANDER)
             what = f"makes the tables {', '.join(others)}" if others else "removes tables that it does not own"
             raise NftError(f"the ruleset {what}: it may define {self.table} alone, nothing was changed")
-        return meaning(done.stdout, self.table)
+        found: list[object] = meaning(done.stdout, self.table)
+        return found
 
     def live(self) -> list[object]:
         """What the kernel enforces now; empty without the table.
@@ -75,7 +76,8 @@ class Host:
         done = _run([NFT, "--json", "--stateless", "list", "ruleset"])
         if done.returncode:
             raise NftError(f"nft list ruleset failed: {done.stderr.strip()}")
-        return meaning(done.stdout, self.table)
+        found: list[object] = meaning(done.stdout, self.table)
+        return found
 
     def listing(self) -> str:
         """The live table for people; empty without the table."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from testinfra.host import Host
 
@@ -60,7 +62,7 @@ def test_nothing_is_pending(host: Host) -> None:
 
 
 def test_log_is_in_the_journal_and_quotes_no_row(host: Host) -> None:
-    marker = "marker-7f3a@example.kr"
+    marker = f"marker-{secrets.token_hex(4)}@example.kr"
     statement = f"INSERT INTO accounts.alias VALUES ('{marker}', 'x'), ('{marker}', 'x')"
     assert query(host, "sensmail-jobs", statement)[0] != 0
     log = host.check_output("journalctl -u postgresql@17-main.service --since -1min --no-pager -o cat")

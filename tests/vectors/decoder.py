@@ -6,9 +6,11 @@ Its cryptography is PyCryptodome, so that it is a second implementation all the 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
+from Crypto.Protocol import DH, HPKE
 from Crypto.Protocol.KDF import HKDF
 
 
@@ -68,3 +70,133 @@ def open_envelope(
     bound = header + struct.pack(">I", field_number)
     bound += struct.pack(">H", len(row)) + row + struct.pack(">H", len(subject)) + subject
     return gcm_open(field_key, nonce, envelope[18:], bound)
+
+
+def open_file_root(root_key: bytes, slot: bytes) -> bytes:
+    """The epoch key of a live slot, by the root `file`."""
+    ring, epoch, root, wrapped, _ = read_slot(slot)
+    if derive(root_key, b"sensmail root id v1")[:16] != root:
+        raise Refused("another root")
+    key = derive(root_key, b"sensmail root wrap v1")
+    return gcm_open(key, wrapped[:12], wrapped[12:], context(ring, epoch))
+
+
+def context(ring: bytes, epoch: int) -> bytes:
+    return b"sensmail epoch key v1" + b"\x00" + ring + struct.pack(">Q", epoch)
+
+
+def read_slot(slot: bytes) -> tuple[bytes, int, bytes, bytes, bytes]:
+    """(ring, epoch, root id, wrapped key, recovery part) of a live slot."""
+    if len(slot) != 4096 or SHA256.new(slot[:4064]).digest() != slot[4064:] or slot[:8] != b"SMSLOT01":
+        raise Refused("slot")
+    if slot[8] != 1:
+        raise Refused("destroyed")
+    ring, (epoch,), root = slot[9:25], struct.unpack(">Q", slot[25:33]), slot[33:49]
+    w, r = struct.unpack(">HH", slot[49:53])
+    if any(slot[53 + w + r : 4064]) or r not in {0, 576}:
+        raise Refused("slot")
+    return ring, epoch, root, slot[53 : 53 + w], slot[53 + w : 53 + w + r]
+
+
+def open_by_officers(one: bytes, two: bytes, slot: bytes) -> bytes:
+    """The epoch key by two officers' raw X25519 private keys."""
+    ring, epoch, _, _, part = read_slot(slot)
+    privates = [DH.import_x25519_private_key(each) for each in (one, two)]
+    publics = [part[32 * each : 32 * each + 32] for each in range(3)]
+    found = [publics.index(each.public_key().export_key(format="raw")) for each in privates]
+    pair = sorted(found)
+    start = {(0, 1): 96, (0, 2): 256, (1, 2): 416}[pair[0], pair[1]]
+    key = bytes(32)
+    for private, officer in zip(privates, found, strict=True):
+        at = start + 80 * pair.index(officer)
+        info = b"sensmail recovery v1" + b"\x00" + bytes([*pair, officer]) + context(ring, epoch)
+        sealed = part[at : at + 80]
+        receiver = HPKE.new(receiver_key=private, aead_id=HPKE.AEAD.AES256_GCM, enc=sealed[:32], info=info)
+        half = receiver.unseal(sealed[32:])
+        key = bytes(a ^ b for a, b in zip(key, half, strict=True))
+    return key
+
+
+class Content:
+    """What a key file says: keys as lists of (state, key) by version, closed subjects, tombstones."""
+
+    def __init__(self, plaintext: bytes) -> None:
+        self.issued, self.destroyed_through = struct.unpack_from(">QQ", plaintext)
+        tables, offset = [], 16
+        for form in (">16sIB3x32s", ">16sQ", ">16sQQ"):
+            (count,) = struct.unpack_from(">Q", plaintext, offset)
+            offset += 8
+            size = struct.calcsize(form)
+            tables.append([struct.unpack_from(form, plaintext, offset + size * row) for row in range(count)])
+            offset += size * count
+        if offset != len(plaintext):
+            raise Refused("content")
+        self.keys: dict[bytes, list[tuple[int, bytes]]] = {}
+        for subject, version, state, key in tables[0]:
+            self.keys.setdefault(subject, []).append((state, key))
+            if len(self.keys[subject]) != version:
+                raise Refused("versions")
+        self.closed = dict(tables[1])
+        self.tombstones = {subject: (epoch, time) for subject, epoch, time in tables[2]}
+
+    def apply(self, act: int, subject: bytes, number: int, key: bytes, epoch: int) -> None:
+        if act == 1:
+            aged = [(2 if state == 1 else state, held) for state, held in self.keys.get(subject, [])]
+            self.keys[subject] = [*aged, (1, key)]
+        elif act == 2:
+            self.closed[subject] = number
+        elif act == 3:
+            self.closed.pop(subject, None)
+        elif act == 4:
+            self.keys[subject][number - 1] = (3, bytes(32))
+        elif act == 5:
+            self.keys.pop(subject)
+            self.closed.pop(subject, None)
+            self.tombstones[subject] = (epoch, number)
+        elif act == 6:
+            self.destroyed_through = number
+        else:
+            raise Refused("act")
+
+
+def read_place(files: dict[str, bytes], epoch_key: bytes) -> dict[str, Any]:
+    """Everything in a place, by its epoch key; byte strings in hexadecimal."""
+    snapshot = files["snapshot"]
+    if snapshot[:8] != b"SMSNAP01":
+        raise Refused("snapshot")
+    ring, (epoch, sequence) = snapshot[8:24], struct.unpack(">QQ", snapshot[24:40])
+    key = derive(epoch_key, b"sensmail snapshot v1")
+    content = Content(gcm_open(key, snapshot[40:52], snapshot[52:], snapshot[:40]))
+    journal, tag, offset = files[f"journal.{epoch}"], snapshot[-16:], 56
+    head = b"SMJRNL01" + ring + struct.pack(">QQ", epoch, sequence) + tag
+    if journal[:56] != head:
+        raise Refused("journal")
+    key = derive(epoch_key, b"sensmail journal v1")
+    while offset < len(journal):
+        number, m = struct.unpack_from(">QI", journal, offset)
+        sealed = journal[offset + 12 : offset + 12 + m]
+        sequence += 1
+        if number != sequence or len(sealed) != m:
+            raise Refused("torn or damaged record")
+        record = gcm_open(key, sealed[:12], sealed[12:], head + journal[offset : offset + 12] + tag)
+        tag, offset = sealed[-16:], offset + 12 + m
+        for operation in struct.iter_unpack(">B16sQ32s", record):
+            content.apply(*operation, epoch)
+    return {
+        "ring": ring.hex(),
+        "epoch": epoch,
+        "sequence": sequence,
+        "issued": content.issued,
+        "destroyed_through": content.destroyed_through,
+        "keys": {s.hex(): [[state, held.hex()] for state, held in keys] for s, keys in sorted(content.keys.items())},
+        "closed": {s.hex(): time for s, time in sorted(content.closed.items())},
+        "tombstones": {s.hex(): list(each) for s, each in sorted(content.tombstones.items())},
+    }
+
+
+def read_counter(counter: bytes) -> tuple[int, int]:
+    """(issued, settled)"""
+    if len(counter) != 72 or counter[:8] != b"SMCNTR01" or SHA256.new(counter[:40]).digest() != counter[40:]:
+        raise Refused("counter")
+    issued, settled = struct.unpack(">QQ", counter[24:40])
+    return issued, settled

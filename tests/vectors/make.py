@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from sensmail.fields import FieldKey, Place, row_key
-from sensmail.keys.material import SubjectKey
+from sensmail.keys import FileRoot, Keyring, Officers, SubjectKey
+from sensmail.keys import Place as Directory
 
 HERE = Path(__file__).parent
 CASES: list[tuple[int, int, str, list[tuple[str, str]], bytes]] = [
@@ -44,12 +49,49 @@ def envelope_vectors() -> list[dict[str, Any]]:
     return result
 
 
+def keyfile_vector() -> dict[str, Any]:
+    """One place with a snapshot in epoch 2 and a journal in which every act occurs."""
+    private = [X25519PrivateKey.generate() for _ in range(3)]
+    with tempfile.TemporaryDirectory() as home:
+        places = [Directory(Path(home) / name) for name in ("first", "second")]
+        for place in places:
+            place.directory.mkdir()
+        root = FileRoot.create(Path(home) / "root")
+        with Keyring.create(places, root, Officers.of([each.public_key() for each in private])) as ring:
+            one, two, three, four = (key.subject for key in ring.new_subject_keys(4))
+            ring.close_subjects([two])
+            ring.new_versions([one])
+            ring.destroy_subjects([four])
+            ring.settle_openings(ring.reserve_openings(5)[2])
+            ring.roll()
+            ring.new_subject_key()
+            ring.new_versions([one, three])
+            ring.destroy_version(one, 1)
+            ring.reopen_subjects([two])
+            ring.close_subjects([one])
+            ring.destroy_subjects([three])
+            ring.reserve_openings(2)
+        files = {name: places[0].path(name).read_bytes() for name in places[0].names() if name != "lock"}
+        root_key = (Path(home) / "root").read_bytes()
+    decoder = runpy.run_path(str(HERE / "decoder.py"))
+    epoch_key = decoder["open_file_root"](root_key, files["slot.0"])
+    return {
+        "root_key": root_key.hex(),
+        "officers": [each.private_bytes_raw().hex() for each in private],
+        "epoch_key": epoch_key.hex(),
+        "files": {name: content.hex() for name, content in files.items()},
+        "content": decoder["read_place"](files, epoch_key),
+        "counter": list(decoder["read_counter"](files["counter"])),
+    }
+
+
 def write(name: str, note: str, vectors: list[dict[str, Any]]) -> None:
     target = HERE / name
     if target.exists():
-        raise SystemExit(f"{target} exists; vectors of a published format never change")
+        return  # vectors of a published format never change
     target.write_text(json.dumps({"note": note, "vectors": vectors}, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
     write("envelope.json", 'docs/formats.md, "Envelope, version 1"; byte strings in hexadecimal', envelope_vectors())
+    write("keyfile.json", 'docs/formats.md, "Key file"; byte strings in hexadecimal', [keyfile_vector()])

@@ -23,17 +23,17 @@ def records(site: Site) -> list[str]:
 
 def _host(site: Site) -> Iterator[str]:
     for address, kind in ((site.address, "A"), (site.address6, "AAAA")):
-        yield f"{site.hostname}. {kind} {address}"
-        yield f"{ipaddress.ip_address(address).reverse_pointer}. PTR {site.hostname}."
+        yield f"{site.hostname}. IN {kind} {address}"
+        yield f"{ipaddress.ip_address(address).reverse_pointer}. IN PTR {site.hostname}."
 
 
 def _domain(site: Site, domain: str) -> Iterator[str]:
-    yield f"{domain}. MX 10 {site.hostname}."
-    yield f'{domain}. TXT "v=spf1 mx -all"'
+    yield f"{domain}. IN MX 10 {site.hostname}."
+    yield f'{domain}. IN TXT "v=spf1 mx -all"'
     yield from _dkim(site, domain)
-    yield f'_dmarc.{domain}. TXT "v=DMARC1; p=quarantine; adkim=s; aspf=s; rua=mailto:{site.operator_mail}"'
+    yield f'_dmarc.{domain}. IN TXT "v=DMARC1; p=quarantine; adkim=s; aspf=s; rua=mailto:{site.operator_mail}"'
     yield from _mta_sts(site, domain)
-    yield f'_smtp._tls.{domain}. TXT "v=TLSRPTv1; rua=mailto:{site.operator_mail}"'
+    yield f'_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:{site.operator_mail}"'
 
 
 def _dkim(site: Site, domain: str) -> Iterator[str]:
@@ -47,5 +47,5 @@ def _mta_sts(site: Site, domain: str) -> Iterator[str]:
     policy = site.read_file(MTA_STS)
     if policy:
         number = hashlib.sha256(policy.encode()).hexdigest()[:20]
-        yield f'_mta-sts.{domain}. TXT "v=STSv1; id={number}"'
-        yield f"mta-sts.{domain}. CNAME {site.hostname}."
+        yield f'_mta-sts.{domain}. IN TXT "v=STSv1; id={number}"'
+        yield f"mta-sts.{domain}. IN CNAME {site.hostname}."

@@ -11,7 +11,7 @@ The mail host is up.
 
 Addresses
   machine        {name}  {address}  {address6}
-  policy page    https://{hostname}/privacy/
+  policy page    https://{hostname}/policy/ko/  (English: /policy/en/)
   submission     {hostname}:465 (TLS) or :587 (STARTTLS)
   reading mail   {hostname}:993 (IMAP over TLS)
   trust this CA  {ca}   (made on the host, for local use only)

@@ -47,20 +47,24 @@ class SortedRows:
         if changed:
             parts, done = [], 0
             for subject in sorted(changed):
-                start, end = self._range(base, subject)
-                parts += [base[done:start], changed[subject]]
+                start, end = self._range(base, subject, done)
+                if start > done:
+                    parts.append(base[done:start])
+                parts.append(changed[subject])
                 done = end
             base = b"".join([*parts, base[done:]])
             self._view = base, {}
         return base
 
-    def _range(self, base: bytes, subject: bytes) -> tuple[int, int]:
-        size, count = self.size, len(base) // self.size
+    def _range(self, base: bytes, subject: bytes, after: int = 0) -> tuple[int, int]:
+        """Where the rows of a subject are, or would be, between byte `after` and the end."""
+        size = self.size
+        count = len(base) // size
 
         def id_at(index: int) -> bytes:
             return base[index * size : index * size + SUBJECT_BYTES]
 
-        first = end = bisect_left(range(count), subject, key=id_at)
+        first = end = bisect_left(range(count), subject, lo=after // size, key=id_at)
         while end < count and id_at(end) == subject:
             end += 1
         return first * size, end * size

@@ -156,7 +156,7 @@ class State:
                 start = offset + _COUNT.size
                 offset = start + count * size
                 setattr(state, name, SortedRows(size, plaintext[start:offset]))
-        except struct.error:
+        except (struct.error, OverflowError):  # the latter for an offset beyond any memory
             offset = -1
         if offset != len(plaintext):
             raise Damaged("the content of the snapshot does not have the length that its counts say")

@@ -99,6 +99,15 @@ def test_views_hold_what_the_mail_services_were_promised(session: Open, issued: 
     assert app_password.verify(row[2], issued.token)
 
 
+def test_views_apply_their_conditions_before_those_of_the_caller(session: Open) -> None:
+    """Without the barrier an error message of the caller's own condition can quote a row that the view hides."""
+    rows = session(SUPERUSER).execute(
+        "SELECT relname, relkind::text, 'security_barrier=true' = ANY (reloptions) FROM pg_class "
+        "WHERE relnamespace = 'mail'::regnamespace ORDER BY 1"
+    )
+    assert rows.fetchall() == [(view.removeprefix("mail."), "v", True) for view in sorted(VIEWS)]
+
+
 @pytest.mark.parametrize(
     "change",
     [

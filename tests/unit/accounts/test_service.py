@@ -80,8 +80,11 @@ def test_differences_are_exact(jobs: Connection) -> None:
 
 
 def test_values_left_out_stay(jobs: Connection) -> None:
-    run(jobs, accounts=[mailbox(quota="1G", send_limit_per_hour=7)])
+    phone = {"label": "phone", "scope": ["imap"]}
+    full = mailbox(quota="1G", send_limit_per_hour=7, app_passwords=[phone | {"expires": "2030-01-01"}])
+    run(jobs, accounts=[full])
     assert run(jobs, accounts=[mailbox()]).changes == ()
+    assert run(jobs, accounts=[mailbox(app_passwords=[phone])]).changes == ()
 
 
 def test_all_or_nothing(jobs: Connection) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,15 @@ from sensmail.keys import FileRoot, Keyring, Officers, Place
 def officers() -> list[X25519PrivateKey]:
     """Three officers' private keys."""
     return [X25519PrivateKey.generate() for _ in range(3)]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where there is such a file system: these tests sync thousands of times and model the disk."""
+    memory = Path("/dev/shm")
+    made = Path(tempfile.mkdtemp(prefix="sensmail-keys-", dir=memory if memory.is_dir() else None))
+    yield made
+    shutil.rmtree(made)
 
 
 @pytest.fixture

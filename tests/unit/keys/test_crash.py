@@ -280,7 +280,7 @@ def killed(before: Before, directories: list[Path], act: str, at: int, tear: boo
                 (ACTS | RECOVERING)[act](ring, before.keys, say)
             say("steps", str(files.steps))
             os._exit(0)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             print(f"child: {error!r}", file=sys.stderr)
             os._exit(1)
     os.close(writer)
@@ -338,7 +338,7 @@ def test_power_lost_at_every_step(before: Before, tmp_path: Path, act: str, name
 @pytest.mark.parametrize("seed", range(40))
 def test_killed_again_while_recovering(before: Before, tmp_path: Path, seed: int) -> None:
     """Three kills in a row at random steps; each start first has to clear up after the one before."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     directories = before.copy(tmp_path / "run")
     for _ in range(3):
         at = chance.randrange(1, 60)

@@ -1,0 +1,66 @@
+"""Opening numbers: none skipped, none twice, and what may lack a record is known after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sensmail.keys import FileRoot, Keyring, Place
+from sensmail.keys.errors import CounterLost
+
+Open = Callable[[], Keyring]
+
+
+def test_numbers_follow_one_another_over_restarts_and_rolls(reopen: Open) -> None:
+    given: list[int] = []
+    for _ in range(4):
+        with reopen() as ring:
+            given += ring.reserve_openings(3)
+            ring.roll()
+            given += ring.reserve_openings(1)
+    assert given == list(range(1, 17))
+
+
+def test_what_may_lack_a_record_is_known(reopen: Open) -> None:
+    with reopen() as ring:
+        ring.reserve_openings(5)
+        ring.settle_openings(3)
+        assert list(ring.unsettled_openings()) == [4, 5]
+        ring.reserve_openings(1)
+    with reopen() as ring:  # without a word: as after a crash
+        assert list(ring.unsettled_openings()) == [4, 5, 6]
+        ring.settle_openings(6)
+        assert list(ring.unsettled_openings()) == []
+        for wrong in (5, 7):
+            with pytest.raises(ValueError, match="not between"):
+                ring.settle_openings(wrong)
+        with pytest.raises(ValueError, match="at least one"):
+            ring.reserve_openings(0)
+
+
+def test_a_counter_put_back_is_noticed(reopen: Open, places: list[Place]) -> None:
+    with reopen() as ring:
+        ring.reserve_openings(5)
+        old = places[0].read("counter") or b""
+        ring.reserve_openings(5)
+        ring.roll()
+    places[0].path("counter").write_bytes(old)
+    with pytest.raises(CounterLost, match="at least 10"):
+        reopen()
+
+
+def test_a_lost_counter_goes_on_from_the_records(reopen: Open, places: list[Place], root: FileRoot) -> None:
+    with reopen() as ring:
+        ring.reserve_openings(5)
+        ring.roll()
+        ring.reserve_openings(2)
+    places[0].path("counter").unlink()
+    with pytest.raises(CounterLost, match="missing"):
+        reopen()
+    with Keyring.open(places, root, issued=7) as ring:
+        assert list(ring.unsettled_openings()) == [6, 7]
+    with reopen() as ring:
+        assert ring.reserve_openings(1) == range(8, 9)
+    with Keyring.open(places, root, issued=2) as ring:  # never below the snapshot's floor
+        assert ring.reserve_openings(1)[0] > 5

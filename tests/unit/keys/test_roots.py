@@ -1,0 +1,181 @@
+"""Root providers: wrap, unwrap, destroy, and what they say of destruction."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sensmail.keys import FileRoot, Keyring, Place, Root
+from sensmail.keys.errors import KeyFailure, RootUnavailable, WrongRoot
+from sensmail.keys.roots_pkcs11 import SOFTWARE_TOKEN, Pkcs11Root
+
+MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+KEY = bytes(range(32))
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A fresh SoftHSM2 token. Without SoftHSM2 the tests fail, they are not skipped: the provider would go untested."""
+    tool = shutil.which("softhsm2-util")
+    if tool is None or not MODULE.exists():
+        pytest.fail("tests of the pkcs11 root need SoftHSM2: apt install softhsm2", pytrace=False)
+    home = tmp_path_factory.mktemp("softhsm")
+    (home / "tokens").mkdir()
+    (home / "softhsm2.conf").write_text(f"directories.tokendir = {home}/tokens\nobjectstore.backend = file\n")
+    os.environ["SOFTHSM2_CONF"] = str(home / "softhsm2.conf")
+    pins = ["--pin", "1234", "--so-pin", "5678"]
+    subprocess.run([tool, "--init-token", "--free", "--label", "keys", *pins], check=True, capture_output=True)
+    yield "keys"
+    del os.environ["SOFTHSM2_CONF"]
+
+
+@pytest.fixture(params=["file", "pkcs11"])
+def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
+    """Each provider with a new key."""
+    if request.param == "file":
+        return FileRoot.create(tmp_path / "provider.key")
+    label = request.getfixturevalue("token")
+    made = Pkcs11Root(MODULE, label, f"root {tmp_path.name}", "1234", SOFTWARE_TOKEN)
+    made.make()
+    return made
+
+
+def test_wrapped_keys_open_in_their_context_only(provider: Root) -> None:
+    wrapped = provider.wrap(KEY, b"epoch 1")
+    assert provider.unwrap(wrapped, b"epoch 1") == KEY
+    assert KEY not in wrapped
+    assert wrapped != provider.wrap(KEY, b"epoch 1")
+    with pytest.raises(WrongRoot):
+        provider.unwrap(wrapped, b"epoch 2")
+    for bit in range(0, len(wrapped) * 8, 3):
+        changed = bytearray(wrapped)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(WrongRoot):
+            provider.unwrap(bytes(changed), b"epoch 1")
+    for cut in (b"", wrapped[:11], wrapped[:20], wrapped[:-1]):
+        with pytest.raises(WrongRoot):
+            provider.unwrap(cut, b"epoch 1")
+
+
+def test_a_destroyed_root_opens_nothing(provider: Root) -> None:
+    wrapped = provider.wrap(KEY, b"")
+    assert len(provider.identity()) == 16
+    provider.destroy()
+    for attempt in (
+        lambda: provider.unwrap(wrapped, b""),
+        lambda: provider.wrap(KEY, b""),
+        provider.identity,
+        provider.destroy,
+    ):
+        with pytest.raises(RootUnavailable):
+            attempt()
+
+
+def test_every_provider_says_what_destruction_means(provider: Root) -> None:
+    assert provider.destruction.name == "software"
+    assert "snapshot" in provider.destruction.promise
+
+
+def test_a_keyring_under_each_provider(provider: Root, places: list[Place], tmp_path: Path) -> None:
+    """Made under one root, rolled to another; the old one opens it no longer."""
+    with Keyring.create(places, provider, None) as ring:
+        key = ring.new_subject_key()
+    successor = FileRoot.create(tmp_path / "successor.key")
+    with Keyring.open(places, provider) as ring:
+        ring.roll(root=successor)
+        ring.roll()
+    with pytest.raises(WrongRoot):
+        Keyring.open(places, provider)
+    with Keyring.open(places, successor) as ring:
+        assert ring.key(key.subject) == key
+        ring.roll(root=provider)
+    with Keyring.open(places, provider) as ring:
+        assert ring.key(key.subject) == key
+    provider.destroy()
+    with pytest.raises(RootUnavailable):
+        Keyring.open(places, provider)
+
+
+def test_a_root_that_fails_during_a_roll_changes_nothing(
+    reopen: Callable[[], Keyring], root: FileRoot, tmp_path: Path
+) -> None:
+    with reopen() as ring:
+        key = ring.new_subject_key()
+        (tmp_path / "root.key").rename(tmp_path / "away")
+        with pytest.raises(RootUnavailable, match=r"root\.key"):
+            ring.roll()
+        assert ring.key(key.subject) == key
+        (tmp_path / "away").rename(tmp_path / "root.key")
+    with reopen() as ring:
+        assert ring.status().epoch == 1
+        ring.roll()
+
+
+def test_a_file_root_overwrites_before_it_unlinks(tmp_path: Path) -> None:
+    """A hard link keeps the blocks in sight: after destroy they hold something else."""
+    stored = tmp_path / "credential"
+    stored.write_bytes(b"encrypted credential" * 10)
+    os.link(stored, tmp_path / "watch")
+    path = tmp_path / "delivered"
+    FileRoot.create(path)
+    FileRoot(path, stored=stored).destroy()
+    assert not stored.exists()
+    assert b"credential" not in (tmp_path / "watch").read_bytes()
+    assert (tmp_path / "watch").stat().st_size == 200
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
+def test_a_root_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    made = FileRoot.create(tmp_path / "key")
+    (tmp_path / "key").chmod(mode)
+    with pytest.raises(RootUnavailable, match="0600"):
+        made.identity()
+    (tmp_path / "key").chmod(0o440)  # as systemd shows a credential
+    made.identity()
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33, b"x" * 64])
+def test_a_root_key_of_another_size_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key"
+    path.touch(0o600)
+    path.write_bytes(content)
+    with pytest.raises(RootUnavailable, match=f"found {len(content)}"):
+        FileRoot(path).identity()
+
+
+def test_a_root_key_is_never_replaced(tmp_path: Path) -> None:
+    FileRoot.create(tmp_path / "key")
+    with pytest.raises(FileExistsError):
+        FileRoot.create(tmp_path / "key")
+
+
+def test_token_troubles_have_names(token: str) -> None:
+    cases = {
+        "PinIncorrect": Pkcs11Root(MODULE, token, "x", "0000", SOFTWARE_TOKEN),
+        "no key|0 keys": Pkcs11Root(MODULE, token, "no such label", "1234", SOFTWARE_TOKEN),
+        "NoSuchToken": Pkcs11Root(MODULE, "no such token", "x", "1234", SOFTWARE_TOKEN),
+        "nowhere": Pkcs11Root(Path("/nowhere/module.so"), token, "x", "1234", SOFTWARE_TOKEN),
+    }
+    for text, provider in cases.items():
+        with pytest.raises(RootUnavailable, match=text) as caught:
+            provider.wrap(KEY, b"")
+        assert "1234" not in str(caught.value)
+        assert "1234" not in repr(provider)
+    made = Pkcs11Root(MODULE, token, "twice", "1234", SOFTWARE_TOKEN)
+    made.make()
+    with pytest.raises(KeyFailure, match="already"):
+        made.make()
+
+
+def test_a_token_key_cannot_be_read_out(token: str) -> None:
+    import pkcs11
+
+    made = Pkcs11Root(MODULE, token, "sensitive", "1234", SOFTWARE_TOKEN)
+    made.make()
+    with made._key() as key, pytest.raises((pkcs11.AttributeSensitive, pkcs11.PKCS11Error)):
+        key[pkcs11.Attribute.VALUE]
