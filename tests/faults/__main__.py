@@ -19,7 +19,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], prog="faults")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--faults", type=int, default=3, metavar="N")
-    parser.add_argument("--within", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--within", type=float, default=60.0, metavar="SECONDS", help="or marks")
+    parser.add_argument("--marks", metavar="REGEX", help="count matching lines of output instead of seconds")
     parser.add_argument("--kinds", default=",".join(KINDS), help="comma-separated; default %(default)s")
     parser.add_argument("--machine", help="that a reboot or cut strikes")
     parser.add_argument("--invariant", metavar="SHELL", help="must end with 0 after every attempt")
@@ -43,6 +44,7 @@ def main() -> int:
             options.command,
             seed=options.seed,
             machine=options.machine,
+            marks=options.marks,
             invariant=invariant if check else None,
         )
     except FaultError as error:

@@ -47,12 +47,15 @@ def power_back(name: str | None) -> None:
 def cut(_: int, name: str | None) -> None:
     """Every SSH connection to the machine is reset, and none is accepted for `CUT_S` seconds."""
     address = machines.find(_named(name)).address
+    hook = "type filter hook output priority -10"
     rule = f"ip daddr {address} tcp dport 22 reject with tcp reset"
-    _nft(f"table inet {TABLE} {{ chain output {{ type filter hook output priority -10; {rule}; }} }}")
+    # First clear what a run that was itself killed may have left.
+    clear = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+    _nft(f"{clear}table inet {TABLE} {{ chain output {{ {hook}; {rule}\n }}\n }}\n")
     try:
         time.sleep(CUT_S)
     finally:
-        _nft(f"delete table inet {TABLE}")
+        _nft(f"delete table inet {TABLE}\n")
 
 
 def nothing(_: str | None) -> None:

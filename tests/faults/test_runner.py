@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import stage
 from faults.runner import Fault, FaultError, plan, run
 
 APPEND = 'for i in $(seq 5); do [ -e "{0}/$i" ] || {{ sleep 0.2; touch "{0}/$i"; }}; done'
@@ -20,6 +21,15 @@ def test_same_seed_same_plan() -> None:
     assert plan(3, 60) == plan(3, 60)
     assert plan(3, 60) != plan(4, 60)
     assert {fault.kind for fault in plan(3, 60)} == {"kill", "power", "cut"}
+    assert [fault.after for fault in plan(3, 60)] == sorted(fault.after for fault in plan(3, 60))
+
+
+def test_a_moment_may_be_a_mark_of_progress(tmp_path: Path) -> None:
+    steps = ["sh", "-c", f"for i in 1 2 3 4 5; do echo step $i; touch {tmp_path}/$i; sleep 0.3; done"]
+    report = run([Fault("kill", 3.0)], steps, seed=0, marks="^step", name="runner")
+    assert report.attempts[0].returncode == -9
+    log = (stage.LOGS / "runner-1.log").read_text()
+    assert log.count("step") == 3
 
 
 def test_a_killed_command_is_completed_by_the_next_run(tmp_path: Path) -> None:

@@ -110,9 +110,8 @@ def find(site: Site, person: Person, subject: str, folder: str = "INBOX", second
     deadline = time.monotonic() + seconds
     with mailbox(site, person.address, person.token) as client:
         while time.monotonic() < deadline:
-            assert client.select(f'"{folder}"')[0] == "OK", folder
-            numbers = client.search(None, "SUBJECT", f'"{subject}"')[1][0].split()
-            if numbers:
+            there = client.select(f'"{folder}"')[0] == "OK"
+            if there and (numbers := client.search(None, "SUBJECT", f'"{subject}"')[1][0].split()):
                 part = client.fetch(numbers[0], "(BODY.PEEK[])")[1][0]
                 assert isinstance(part, tuple)
                 return part[1]

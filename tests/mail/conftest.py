@@ -44,7 +44,7 @@ def wait_for_filter(site: Site) -> None:
     deadline = time.monotonic() + READY_S
     while True:
         with contextlib.suppress(OSError, smtplib.SMTPException), smtplib.SMTP(site.hostname, 25, timeout=10) as client:
-            if client.ehlo("client.example.org")[0] == 250:
+            if client.ehlo("client.example.org")[0] == 250 and client.mail("a@example.org")[0] == 250:
                 return
         assert time.monotonic() < deadline, f"{site.hostname} does not take mail on port 25 after {READY_S} s"
         time.sleep(0.5)

@@ -27,7 +27,7 @@ def test_from_account_to_account(site: Site, alice: Person, bob: Person, port: i
     send(site, alice, message, port)
     raw = find(site, bob, message["Subject"])
     received = parse(raw)
-    assert received.get_content() == "안녕하세요.\n"
+    assert received.get_content().strip() == "안녕하세요."
 
     # signed, as a stranger verifies it: by the record that the operator is told to publish
     assert dkim.verify(raw, dnsfunc=lambda name, timeout=5: _published(site, name))
@@ -151,12 +151,13 @@ def test_special_folders(site: Site, alice: Person) -> None:
             assert re.search(rb"\\%s[ )].* %s$" % (folder, folder), listed, re.M), listed
         # 2024.보고: a dot and Hangul, in the modified UTF-7 of IMAP
         assert client.create('"2024.&vPSs4A-/a.b"')[0] == "OK"
-        assert b'"2024.&vPSs4A-/a.b"' in b"\n".join(line for line in client.list()[1] if isinstance(line, bytes))
+        assert any(isinstance(line, bytes) and line.endswith(b" 2024.&vPSs4A-/a.b") for line in client.list()[1])
 
 
-def test_what_the_filter_calls_spam_goes_to_junk(site: Site, bob: Person) -> None:
-    message = letter("stranger@example.org", bob.address, X_Spam="Yes")
-    deliver(site, message)
+def test_what_the_filter_calls_spam_goes_to_junk(site: Site, alice: Person, bob: Person) -> None:
+    pattern = "YJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL" + "*C.34X"
+    message = letter(alice.address, bob.address, text=pattern + "\n")
+    send(site, alice, message)
     find(site, bob, message["Subject"], folder="Junk")
 
 

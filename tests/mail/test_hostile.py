@@ -184,3 +184,15 @@ def test_hostile_envelope(site: Site, bob: Person) -> None:
             talk.say(b"RSET")
     assert health(site).processes == before.processes
     assert "syntax error" not in journal(site, before)
+
+
+def test_the_database_sees_no_password(site: Site, alice: Person) -> None:
+    """Somebody types the password of the portal into a mail program: it must not end in a statement, nor in its log."""
+    statements = "runuser -u postgres -- psql -XAtqc \"SELECT query FROM pg_stat_activity WHERE usename = 'dovecot'\""
+    for typed, seen in ((b"Mountain-River-7421", "rtrim('', "), (b"abcdefgh-more", "rtrim('abcdefgh-', ")):
+        with Dialogue(site, IMAPS) as talk:
+            talk.authenticate(b"PLAIN", plain(alice.address.encode(), typed))
+        asked = site.machine.run(statements).stdout
+        assert seen in asked
+        assert "Mountain" not in asked
+        assert "more" not in asked

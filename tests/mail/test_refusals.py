@@ -168,18 +168,16 @@ def test_password_of_someone_else(site: Site, alice: Person, bob: Person) -> Non
 
 def test_revoked(site: Site, people: dict[str, Person]) -> None:
     """It is refused from then on, and an open session can be ended by its selector."""
-    slow = people["full"]
-    selector = slow.token.partition("-")[0]
-    with mailbox(site, slow.address, slow.token) as session:
-        assert session.noop()[0] == "OK"
-        kick = f"{SENSMAIL} account app-password revoke {selector} && doveadm kick -f user_apppw {selector}"
-        site.machine.run(kick)
-        with pytest.raises((imaplib.IMAP4.abort, OSError)):
-            for _ in range(3):
-                session.noop()
-        with contextlib.suppress(Exception):
-            session.shutdown()
-    assert not login(site, IMAPS, slow, slow.token)
+    person = people["full"]
+    selector = person.token.partition("-")[0]
+    session = imaplib.IMAP4_SSL(site.hostname, IMAPS, ssl_context=site.tls, timeout=20)
+    session.login(person.address, person.token)
+    assert session.noop()[0] == "OK"
+    site.machine.run(f"{SENSMAIL} account app-password revoke {selector} && doveadm kick -f user_apppw {selector}")
+    with pytest.raises((imaplib.IMAP4.abort, OSError)):
+        for _ in range(3):
+            session.noop()
+    assert not login(site, IMAPS, person, person.token)
 
 
 # ---- plain text and old TLS ----
@@ -253,17 +251,19 @@ def test_nothing_sent_before_tls_counts_after_it_smtp(site: Site, port: int) -> 
         talk.say(b"EHLO client.example.org")
         talk.socket.sendall(b"STARTTLS\r\nVRFY injected\r\n")
         if talk.answer().startswith(b"220"):
-            talk.handshake()
-            assert talk.say(b"EHLO client.example.org").startswith(b"250-")
+            with contextlib.suppress(ssl.SSLError):  # or it breaks off
+                talk.handshake()
+                assert talk.say(b"EHLO client.example.org").startswith(b"250-")
 
 
 def test_nothing_sent_before_tls_counts_after_it_sieve(site: Site) -> None:
     with Dialogue(site, SIEVE) as talk:
         talk.socket.sendall(b'STARTTLS\r\nNOOP "injected"\r\n')
         if talk.answer().startswith(b"OK"):
-            talk.handshake()
-            talk.answer()
-            assert b"mark" in talk.say(b'NOOP "mark"')
+            with contextlib.suppress(ssl.SSLError):  # or it breaks off
+                talk.handshake()
+                talk.answer()
+                assert b"mark" in talk.say(b'NOOP "mark"')
 
 
 # ---- manners ----
@@ -275,7 +275,7 @@ def test_commands_that_tell_too_much(site: Site, bob: Person, port: int) -> None
         offered = talk.say(b"EHLO client.example.org").upper()
         assert not {line[4:].split()[0] for line in offered.splitlines()[1:]} & {b"VRFY", b"EXPN", b"ETRN", b"DSN"}
         assert talk.say(b"VRFY " + bob.address.encode()).startswith((b"502", b"530"))
-        assert talk.say(b"EXPN postmaster").startswith((b"502", b"530"))
+        assert talk.say(b"EXPN postmaster").startswith((b"500", b"502", b"530"))
         assert b"Postfix" not in talk.greeting
 
 

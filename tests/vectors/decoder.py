@@ -180,8 +180,8 @@ def read_place(files: dict[str, bytes], epoch_key: bytes) -> dict[str, Any]:
             raise Refused("torn or damaged record")
         record = gcm_open(key, sealed[:12], sealed[12:], head + journal[offset : offset + 12] + tag)
         tag, offset = sealed[-16:], offset + 12 + m
-        for operation in struct.iter_unpack(">B16sQ32s", record):
-            content.apply(*operation, epoch)
+        for act, subject, value, held in struct.iter_unpack(">B16sQ32s", record):
+            content.apply(act, subject, value, held, epoch)
     return {
         "ring": ring.hex(),
         "epoch": epoch,

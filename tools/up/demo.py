@@ -10,7 +10,7 @@ from pathlib import Path
 from up.host import Site
 
 FILE = Path("build/demo-accounts.json")
-LOCAL_PARTS = ("minseo", "jiho")  # playbooks/demo.yml makes their mailboxes
+LOCAL_PARTS = ("clerk", "manager")  # playbooks/demo.yml makes their mailboxes
 SENSMAIL = "/opt/sensmail/current/bin/sensmail"
 
 

@@ -184,7 +184,8 @@ def _aliases(present: Present, wanted: Wanted, domains: Mapping[str, str]) -> It
 def _hosted(address: str, domains: Mapping[str, str]) -> None:
     if domain_of(address) not in domains:
         raise AccountError(
-            f"domain {domain_of(address)} of {address} belongs to no tenant; list it under a tenant's `domains` (module account)"
+            f"domain {domain_of(address)} of {address} belongs to no tenant; "
+            "list it under a tenant's `domains` (module sensmail.cloud.account)"
         )
 
 

@@ -62,6 +62,7 @@ class Scan:
     records: list[bytes] = field(repr=False)
     last: int  # offset of the last whole record
     rest: int  # bytes after it: a torn record, or damage
+    followed: bool  # more follows the first record that does not open, so it was not the last write
 
 
 def scan(start: Journal, data: bytes | None, where: str) -> Scan:
@@ -72,7 +73,7 @@ def scan(start: Journal, data: bytes | None, where: str) -> Scan:
     """
     if data is None or data[:HEAD_BYTES] != start.head:
         raise Damaged(f"{where}: missing, or not the journal of this snapshot; take this place's files from another")
-    journal, records, last = start, [], HEAD_BYTES
+    journal, records, last, followed = start, [], HEAD_BYTES, False
     while journal.end + _FRAME.size <= len(data):
         body = journal.end + _FRAME.size
         sequence, length = _FRAME.unpack_from(data, journal.end)
@@ -82,6 +83,7 @@ def scan(start: Journal, data: bytes | None, where: str) -> Scan:
         try:
             records.append(start.epoch.journal_box.open(data[body : body + length], bound))
         except InvalidTag:
+            followed = body + length < len(data)
             break
         last, journal = journal.end, journal.after(data[journal.end : body + length])
-    return Scan(journal, records, last, len(data) - journal.end)
+    return Scan(journal, records, last, len(data) - journal.end, followed)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from sensmail.keys import counter, replicas, roll, slot, snapshot
 from sensmail.keys.errors import (
@@ -206,7 +206,7 @@ class Keyring:
             UnknownSubject, SubjectDestroyed, PlaceUnreachable, PlaceFull, Unusable.
         """
         with self._writing:
-            return self._make([(each, len(self._having(each)) + 1) for each in dict.fromkeys(subjects)])
+            return self._make([(each, self._count(each) + 1) for each in dict.fromkeys(subjects)])
 
     def close_subjects(self, subjects: Iterable[bytes]) -> None:
         """Their keys open nothing any more, until reopened."""
@@ -285,7 +285,7 @@ class Keyring:
         with self._writing:
             wanted = list(dict.fromkeys(subjects))
             for each in wanted:
-                self._having(each)
+                self._count(each)
             self._write([operation(each) for each in wanted])
 
     def _write(self, operations: list[Operation]) -> None:
@@ -297,8 +297,12 @@ class Keyring:
             self._unshared = frozenset()
 
     def _having(self, subject: bytes) -> list[SubjectKey]:
-        if held := self._state.versions(subject):
-            return held
+        return self._state.versions(subject) or self._refuse(subject)
+
+    def _count(self, subject: bytes) -> int:
+        return self._state.count(subject) or self._refuse(subject)
+
+    def _refuse(self, subject: bytes) -> NoReturn:
         if tombstone := self._state.tombstone(subject):
             raise SubjectDestroyed(f"subject {subject.hex()}: its keys were dropped in epoch {tombstone.epoch}")
         raise UnknownSubject(f"subject {subject.hex()}: no key was ever made for it in this key file")

@@ -230,6 +230,8 @@ def _read(place: Place, epoch: Epoch, sequence: int, data: bytes) -> _Copy:
     start = Journal.start(epoch, sequence, data)
     records = place.read(start.name)
     scan = journal.scan(start, records, f"{place}: {start.name}")
+    if scan.followed:
+        raise Damaged(f"{place}: {start.name}: record {scan.journal.sequence + 1} was changed; {_REFILL}")
     return _Copy(data, scan, records or b"")
 
 

@@ -71,7 +71,6 @@ def finish(replicas: Replicas, state: State, root: Root) -> None:
     if state.destroyed_through >= ended:
         return
     replicas.catch_up()
-    incomplete(replicas)
     record = pack([Operation(Act.EPOCH_DESTROYED, number=ended)])
     try:
         for place in replicas.places:

@@ -26,6 +26,9 @@ SOFTWARE_TOKEN = Destruction(
     "The token is software: it unlinks its object file, whose blocks may stay readable on the disk and in snapshots.",
 )
 
+# SoftHSM2 answers a failed tag with CKR_GENERAL_ERROR, other tokens with one of the first two.
+_NOT_OPENED = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange, pkcs11.ArgumentsBad, pkcs11.GeneralError)
+
 
 class Pkcs11Root:
     """An AES-256 key, sensitive and not extractable, in one token. Each call logs in and out again."""
@@ -69,12 +72,7 @@ class Pkcs11Root:
         with self._key() as root:
             try:
                 return bytes(root.decrypt(wrapped[NONCE_BYTES:], mechanism=Mechanism.AES_GCM, mechanism_param=params))
-            except (
-                pkcs11.EncryptedDataInvalid,
-                pkcs11.EncryptedDataLenRange,
-                pkcs11.GeneralError,
-                pkcs11.ArgumentsBad,
-            ):
+            except _NOT_OPENED:
                 raise WrongRoot(f"{self}: this key does not open the epoch key, or the slot was changed") from None
 
     def destroy(self) -> None:

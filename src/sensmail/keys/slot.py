@@ -81,5 +81,7 @@ def parse(data: bytes | None, where: str) -> Slot:
     if magic != _MAGIC or state not in {_LIVE, _DESTROYED} or _HEAD.size + wrapped + recovery > _ROOM:
         raise Damaged(f"{where}: not a slot of format {_MAGIC.decode()}")
     middle = _HEAD.size + wrapped
+    if any(data[middle + recovery : _ROOM]):
+        raise Damaged(f"{where}: the slot holds more than its format {_MAGIC.decode()} describes")
     parts = data[_HEAD.size : middle], data[middle : middle + recovery]
     return Slot(ring, epoch, state == _LIVE, root, *parts)

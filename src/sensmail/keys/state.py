@@ -13,6 +13,7 @@ from sensmail.keys.material import KeyState as S
 from sensmail.keys.rows import SortedRows
 
 KEY_ROW = struct.Struct(f">16sIB3x{KEY_BYTES}s")
+_STATE_AT, _ZEROS_AT = 20, (21, 22, 23)
 CLOSED_ROW = struct.Struct(">16sQ")
 TOMBSTONE_ROW = struct.Struct(">16sQQ")
 _OPERATION = struct.Struct(f">B16sQ{KEY_BYTES}s")
@@ -75,6 +76,10 @@ class State:
             for _, version, state, key in KEY_ROW.iter_unpack(self.keys.get(subject))
         ]
 
+    def count(self, subject: bytes) -> int:
+        """How many versions a subject's key ever had; 0 for a subject without keys."""
+        return len(self.keys.get(subject)) // KEY_ROW.size
+
     def tombstone(self, subject: bytes) -> Tombstone | None:
         """The subject's tombstone, if it has one."""
         row = self.tombstones.get(subject)
@@ -116,21 +121,21 @@ class State:
         return fresh
 
     def _new_key(self, subject: bytes, version: int, key: bytes) -> None:
-        held = self.versions(subject)
-        if version != len(held) + 1 or self.tombstones.get(subject):
-            raise Damaged(f"the journal gives a subject key version {version} after {len(held)}, or after its end")
-        aged = [SubjectKey(subject, k.version, k.material, _aged(k.state)) for k in held]
-        self._put_keys(subject, [*aged, SubjectKey(subject, version, key)])
+        rows = bytearray(self.keys.get(subject))
+        held = len(rows) // KEY_ROW.size
+        if version != held + 1 or self.tombstones.get(subject):
+            raise Damaged(f"the journal gives a subject key version {version} after {held}, or after its end")
+        if held:
+            rows[_STATE_AT - KEY_ROW.size] = S.RESTORE_ONLY  # the last version is the only active one
+        self.keys.put(subject, bytes(rows) + KEY_ROW.pack(subject, version, S.ACTIVE, key))
 
     def _destroy_version(self, subject: bytes, version: int) -> None:
-        held = self.versions(subject)
-        if not 1 <= version < len(held):
-            raise Damaged(f"the journal destroys key version {version} of a subject that has {len(held)}")
-        held[version - 1] = SubjectKey(subject, version, _NO_KEY, S.DESTROYED)
-        self._put_keys(subject, held)
-
-    def _put_keys(self, subject: bytes, keys: list[SubjectKey]) -> None:
-        self.keys.put(subject, b"".join(KEY_ROW.pack(subject, k.version, k.state, k.material) for k in keys))
+        rows = bytearray(self.keys.get(subject))
+        held = len(rows) // KEY_ROW.size
+        if not 1 <= version < held:
+            raise Damaged(f"the journal destroys key version {version} of a subject that has {held}")
+        KEY_ROW.pack_into(rows, (version - 1) * KEY_ROW.size, subject, version, S.DESTROYED, _NO_KEY)
+        self.keys.put(subject, bytes(rows))
 
     def encode(self) -> bytes:
         """The plaintext of a snapshot."""
@@ -160,8 +165,7 @@ class State:
             offset = -1
         if offset != len(plaintext):
             raise Damaged("the content of the snapshot does not have the length that its counts say")
+        rows = state.keys.encode()
+        if not set(rows[_STATE_AT :: KEY_ROW.size]) <= set(S) or any(any(rows[at :: KEY_ROW.size]) for at in _ZEROS_AT):
+            raise Damaged("the snapshot holds a key version in a state that is not known")
         return state
-
-
-def _aged(state: S) -> S:
-    return S.RESTORE_ONLY if state is S.ACTIVE else state

@@ -79,8 +79,12 @@ def test_way_back_sends_nothing(place: Place, ansible: Any) -> None:
     place.edit("second")
     ansible()
     (place.root / "src/sensmail/__init__.py").write_text(old)
+    current = place.store.state().current
+    announced, _ = ansible(check=True)
+    assert (announced["changed"], place.store.state().current) == (True, current)
     back, calls = ansible()
     assert (back["changed"], calls) == (True, 1)
+    assert (back["diff"], place.store.state().current) == (announced["diff"], place.digest)
 
 
 def test_host_whose_python_has_no_lock(place: Place, ansible: Any) -> None:

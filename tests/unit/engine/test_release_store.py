@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_cut_between_the_links(place: Place, monkeypatch: pytest.MonkeyPatch, su
     assert says(place) == "second"
 
 
+@pytest.mark.parametrize("call", ["symlink", "replace"])
+def test_there_is_a_current_release_at_every_moment(place: Place, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    deploy(place)
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, cut)
+        with pytest.raises(KeyboardInterrupt):
+            ReleaseStore._link(str(place.host / "opt/current"), "releases/next")
+    assert says(place) == "first"
+
+
 def test_rests_of_a_cut_run_are_removed(place: Place) -> None:
     deploy(place)
     (place.host / "opt/releases/half").mkdir()
@@ -136,19 +151,33 @@ def test_release_without_marker_counts_as_absent(place: Place) -> None:
     assert says(place) == "first"
 
 
-def test_wheel_altered_on_the_way_is_refused(place: Place, tmp_path: Path) -> None:
-    deploy(place)
-    place.edit("second")
-    altered, scratch = tmp_path / "altered.tar", tmp_path / "scratch"
+def _repacked(place: Place, scratch: Path, alter: Callable[[Path], None]) -> str:
+    """The archive of the release, altered on its way to the host."""
     with tarfile.open(place.archive()) as tar:
         tar.extractall(scratch, filter="data")
-    with (scratch / "depend-1.0-py3-none-any.whl").open("ab") as file:
-        file.write(b"x")
-    with tarfile.open(altered, "w") as tar:
+    alter(scratch)
+    with tarfile.open(scratch.with_suffix(".tar"), "w") as tar:
         for path in scratch.iterdir():
             tar.add(path, arcname=path.name)
+    return str(scratch.with_suffix(".tar"))
+
+
+def _append_to_wheel(scratch: Path) -> None:
+    with (scratch / "depend-1.0-py3-none-any.whl").open("ab") as file:
+        file.write(b"x")
+
+
+def _drop_hashes(scratch: Path) -> None:
+    (scratch / "requirements.txt").write_text("depend==1.0\nsensmail==1.2.3\n")
+
+
+@pytest.mark.parametrize("alter", [_append_to_wheel, _drop_hashes])
+def test_what_was_altered_on_the_way_is_refused(place: Place, tmp_path: Path, alter: Callable[[Path], None]) -> None:
+    deploy(place)
+    place.edit("second")
+    altered = _repacked(place, tmp_path / "scratch", alter)
     with pytest.raises(ReleaseError, match=r"(?is)install .* failed: .*hash"):
-        place.store.install(place.digest, str(altered))
+        place.store.install(place.digest, altered)
     assert says(place) == "first"
     assert place.digest not in place.store.state().complete
 

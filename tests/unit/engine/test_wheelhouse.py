@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,10 @@ def test_same_sources_same_bytes(cold: Place, tmp_path: Path) -> None:
         with tarfile.open(Wheelhouse(cold.root, tmp_path / cache).archive(VERSION, "x86_64")) as tar:
             return tar.extractfile("sensmail-1.2.3-py3-none-any.whl").read()  # type: ignore[union-attr]
 
-    assert own("one") == own("two")
+    first = own("one")
+    assert first == own("two")
+    with zipfile.ZipFile(io.BytesIO(first)) as wheel:
+        assert {entry.date_time for entry in wheel.infolist()} == {(2020, 1, 1, 0, 0, 0)}
 
 
 def test_build_leaves_the_checkout_as_it_was(cold: Place) -> None:
@@ -77,6 +82,12 @@ def test_wheel_with_another_hash_is_refused_and_not_kept(cold: Place) -> None:
         cold.archive()
     cold.lock.write_text(good)
     assert Path(cold.archive()).is_file()
+
+
+def test_lock_without_hashes_is_refused(cold: Place) -> None:
+    cold.lock.write_text("depend==1.0\n")
+    with pytest.raises(WheelhouseError, match=r"(?is)could not be had: .*hash"):
+        cold.archive()
 
 
 def test_interrupted_download_is_started_again(cold: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def test_a_key_of_another_algorithm_is_never_tried() -> None:
 
 
 def test_nonces_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envelope.os, "urandom", lambda length: b"n" * length)
+    monkeypatch.setattr("os.urandom", lambda length: b"n" * length)
     assert FieldKey.make(KEY, "profile").seal(PLACE, VALUE)[6:18] == b"n" * 12
     monkeypatch.undo()
     field_key = FieldKey.make(KEY, "profile")
@@ -155,6 +155,7 @@ def test_nonces_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) 
 
 def test_row_keys_never_collide() -> None:
     """Different keys, in type, value or number of columns, have different bytes."""
+    alike: list[tuple[UUID | int | str | bytes, ...]]
     alike = [(1,), ("1",), (b"1",), (UUID(int=1),), (UUID(int=1).bytes,), ("1", ""), ("", "1"), ("a", "b"), ("ab",)]
     alike += [("a", "b", ""), (0,), (-1,), (2**63 - 1,), (-(2**63),), (UUID(int=0),)]
     assert len({row_key(*each) for each in alike}) == len(alike)

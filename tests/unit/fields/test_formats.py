@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -15,10 +16,13 @@ from sensmail.keys.material import SubjectKey, derive
 
 
 def _read(kind: str, value: str) -> UUID | int | str | bytes:
-    readers = {"uuid": UUID, "bigint": int, "text": str, "bytea": bytes.fromhex}
-    result = readers[kind](value)
-    assert isinstance(result, (UUID, int, str, bytes))
-    return result
+    readers: dict[str, Callable[[str], UUID | int | str | bytes]] = {
+        "uuid": UUID,
+        "bigint": int,
+        "text": str,
+        "bytea": bytes.fromhex,
+    }
+    return readers[kind](value)
 
 
 def _decode(decoder: ModuleType, vector: dict[str, Any], envelope: bytes) -> bytes:

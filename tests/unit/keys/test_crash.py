@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
-from sensmail.keys.errors import KeyFailure, SubjectClosed, SubjectDestroyed
+from sensmail.keys.errors import KeyFailure, KeyFileMissing, SubjectClosed, SubjectDestroyed
 from sensmail.keys.files import Files
 
 Say = Callable[[str, str], None]
@@ -70,13 +70,14 @@ class PowerLossError(BaseException):
 class Volatile(Counting):
     """A disk that keeps only what was synced. `lose` turns the directories into what a restart would find.
 
-    With `names_survive`, names reach the disk at once and contents only by sync: the order that bites those who
-    rename before they sync.
+    What becomes of names that were not synced: all are "lost", all are "kept" (which bites those who rename before
+    they sync), or each by itself, by the toss of a coin ("mixed" and a seed).
     """
 
-    def __init__(self, directories: list[Path], at: int, *, names_survive: bool) -> None:
+    def __init__(self, directories: list[Path], at: int, *, names: str) -> None:
         super().__init__(self._die)
-        self._at, self._directories, self._names_survive = at, directories, names_survive
+        self._at, self._directories, self._mode = at, directories, names
+        self._coin = random.Random(f"{names} {at}")
         self._contents: dict[int, bytes] = {}
         self._names: dict[Path, int] = {}
         self._pinned: list[int] = []  # an open file keeps its inode number from being used again
@@ -98,8 +99,12 @@ class Volatile(Counting):
         self._names |= {path: path.stat().st_ino for path in directory.iterdir()}
 
     def _changed(self, path: Path) -> None:
-        if self._names_survive:
+        if self._mode == "kept":
             self._learn(path.parent)
+        elif self._mode.startswith("mixed") and self._coin.random() < 0.5:
+            self._names.pop(path, None)
+            if path.exists():
+                self._names[path] = path.stat().st_ino
 
     def open(self, path: Path, flags: int) -> int:
         fd = super().open(path, flags)
@@ -203,8 +208,8 @@ def check(before: Before, directories: list[Path], said: list[tuple[str, str]]) 
     closed, dropped = acknowledged.get("closed", set()), acknowledged.get("dropped", set())
     given = {(key.subject, key.version): key.material for key in before.keys}
     for line in acknowledged.get("key", set()):
-        subject, version, material = line.split()
-        given[bytes.fromhex(subject), int(version)] = bytes.fromhex(material)
+        name, number, secret = line.split()
+        given[bytes.fromhex(name), int(number)] = bytes.fromhex(secret)
 
     with Keyring.open(places, before.root) as ring:
         may_be_gone = {before.keys[4].subject} if ring.tombstone(before.keys[4].subject) else set()
@@ -310,18 +315,23 @@ def test_killed_at_every_step(before: Before, tmp_path: Path, act: str, tear: bo
     print(f"{act}: {steps} kills")
 
 
-@pytest.mark.parametrize("names_survive", [False, True], ids=["names lost", "names kept"])
+def recorder(said: list[tuple[str, str]]) -> Say:
+    """Writes down what an act acknowledges."""
+    return lambda kind, what: said.append((kind, what))
+
+
+@pytest.mark.parametrize("names", ["lost", "kept", "mixed 1", "mixed 2", "mixed 3", "mixed 4"])
 @pytest.mark.parametrize("act", ACTS)
-def test_power_lost_at_every_step(before: Before, tmp_path: Path, act: str, names_survive: bool) -> None:
+def test_power_lost_at_every_step(before: Before, tmp_path: Path, act: str, names: str) -> None:
     at, done = 0, False
     while not done:
         at += 1
         directories = before.copy(tmp_path / "run")
-        disk = Volatile(directories, at, names_survive=names_survive)
+        disk = Volatile(directories, at, names=names)
         said: list[tuple[str, str]] = []
         try:
             with Keyring.open([Place(each, disk) for each in directories], before.root) as ring:
-                ACTS[act](ring, before.keys, lambda kind, what, said=said: said.append((kind, what)))
+                ACTS[act](ring, before.keys, recorder(said))
             done = True
         except PowerLossError:
             pass
@@ -329,7 +339,7 @@ def test_power_lost_at_every_step(before: Before, tmp_path: Path, act: str, name
         try:
             check(before, directories, said)
         except BaseException:
-            print(f"act {act}, power lost at step {at}, names survive: {names_survive}, acknowledged: {said}")
+            print(f"act {act}, power lost at step {at}, names {names}, acknowledged: {said}")
             raise
     assert at > 10
     print(f"{act}: power lost {at} times")
@@ -344,3 +354,28 @@ def test_killed_again_while_recovering(before: Before, tmp_path: Path, seed: int
         at = chance.randrange(1, 60)
         killed(before, directories, "bare roll", at, tear=bool(chance.randrange(2)))
     check(before, directories, [])
+
+
+def test_power_lost_at_every_step_of_the_creation(before: Before, tmp_path: Path) -> None:
+    """There is a whole key file, or none: never one that misses its second place."""
+    at, done = 0, False
+    while not done:
+        at += 1
+        directories = [tmp_path / "run" / name for name in ("first", "second")]
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        for directory in directories:
+            directory.mkdir(parents=True)
+        disk = Volatile(directories, at, names="lost")
+        try:
+            Keyring.create([Place(each, disk) for each in directories], before.root, None).close()
+            done = True
+        except PowerLossError:
+            pass
+        disk.lose()
+        places = [Place(each) for each in directories]
+        try:
+            with Keyring.open(places, before.root) as ring:
+                ring.new_subject_key()
+        except KeyFileMissing:
+            assert not done
+    assert at > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sensmail.keys import FileRoot, KeyFailure, Keyring, Place, SubjectKey
+from sensmail.keys import FileRoot, KeyFailure, Keyring, Place, SubjectKey, slot
 from sensmail.keys.errors import CounterLost, Damaged, Diverged, FirstPlaceBehind, PlaceUnreachable
 from sensmail.keys.state import State
 
@@ -105,6 +106,19 @@ def test_a_torn_record_is_dropped_only_when_no_place_has_it(
     assert journals[0].read_bytes() == good
 
 
+def test_the_same_damage_in_every_place_is_not_taken_for_a_torn_end(
+    places: list[Place], keys: list[SubjectKey], reopen: Callable[[], Keyring]
+) -> None:
+    """As when one disk image lies under both: a bad record with another behind it was no last write."""
+    for place in places:
+        path = place.path("journal.2")
+        content = bytearray(path.read_bytes())
+        content[56 + 30] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(Damaged, match="record 2 was changed"):
+        reopen()
+
+
 def test_missing_files(places: list[Place], keys: list[SubjectKey], reopen: Callable[[], Keyring]) -> None:
     for place in places:
         for name in FILES:
@@ -166,3 +180,27 @@ def test_the_content_parser_takes_any_bytes(garbage: bytes) -> None:
     for parse in (State.decode, lambda record: State().apply(record, 1)):
         with contextlib.suppress(Damaged):
             parse(garbage)
+
+
+def test_unknown_numbers_in_the_content_are_refused() -> None:
+    def content(row: bytes) -> bytes:
+        return bytes(16) + (1).to_bytes(8) + row + bytes(16)
+
+    good = b"s" * 16 + (1).to_bytes(4) + b"\x01" + bytes(3) + b"k" * 32
+    assert State.decode(content(good)).versions(b"s" * 16)[0].material == b"k" * 32
+    for at, value in ((20, 0), (20, 4), (20, 255), (21, 1), (23, 1)):
+        with pytest.raises(Damaged, match="not known"):
+            State.decode(content(good[:at] + bytes([value]) + good[at + 1 :]))
+    for act in (0, 7, 255):
+        with pytest.raises(Damaged, match=f"operation {act} "):
+            State().apply(bytes([act]) + bytes(56), 1)
+
+
+def test_a_slot_with_something_behind_its_parts_is_refused() -> None:
+    packed = slot.Slot(b"r" * 16, 1, live=True, wrapped=b"w" * 60).pack()
+    assert slot.parse(packed, "x").wrapped == b"w" * 60
+    body = packed[:4063] + b"\x01"
+    with pytest.raises(Damaged, match="more than"):
+        slot.parse(body + hashlib.sha256(body).digest(), "x")
+    with pytest.raises(ValueError, match="do not fit"):
+        slot.Slot(b"r" * 16, 1, live=True, wrapped=b"w" * 4096).pack()

@@ -107,9 +107,22 @@ def seen(ring: Keyring, keys: list[SubjectKey]) -> object:
     )
 
 
+def assert_nothing_prepared(ring: Keyring, places: list[Place]) -> None:
+    """No key of an epoch that never began, and none of its files."""
+    epoch = ring.status().epoch
+    for place in places:
+        assert [name for name in place.names() if name.startswith(("journal", "snap"))] == [
+            f"journal.{epoch}",
+            "snapshot",
+        ]
+        assert (place.read(f"slot.{(epoch + 1) % 2}") or bytes(9))[8] != 1
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["first place", "second place"])
 @pytest.mark.parametrize("act", ACTS)
-def test_a_disk_full_for_a_moment(reopen: Callable[[], Keyring], disks: list[Failing], act: str, which: int) -> None:
+def test_a_disk_full_for_a_moment(
+    reopen: Callable[[], Keyring], places: list[Place], disks: list[Failing], act: str, which: int
+) -> None:
     """At every step in turn. The same keyring goes on afterwards, or says that it must be opened again."""
     ring = reopen()
     keys, at, rolls_left_open = ring.new_subject_keys(3), 0, 0
@@ -122,6 +135,7 @@ def test_a_disk_full_for_a_moment(reopen: Callable[[], Keyring], disks: list[Fai
             ACTS[act](ring, keys)
         except PlaceFull:
             assert seen(ring, keys) == before, f"step {at}"
+            assert_nothing_prepared(ring, places)
         except RollIncomplete:
             rolls_left_open += 1
             assert seen(ring, keys) == before
@@ -212,6 +226,29 @@ def test_a_roll_goes_on_in_the_same_process(reopen: Callable[[], Keyring], disks
         disks[1].arm(0, 0, lasting=False)
         ring.roll()
         assert ring.destroyed(gone.subject)
+
+
+class Rotting(Files):
+    """Damages every snapshot at the moment it takes its name."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        content = source.read_bytes()
+        source.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        super().rename(source, target)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["first place", "second place"])
+def test_a_place_that_does_not_open_its_copy_stops_the_destruction(
+    reopen: Callable[[], Keyring], places: list[Place], which: int
+) -> None:
+    with reopen() as ring:
+        gone = ring.new_subject_key()
+        ring.destroy_subjects([gone.subject])
+        places[which].files = Rotting()
+        with pytest.raises(RollIncomplete, match="does not open"):
+            ring.roll()
+        assert not ring.destroyed(gone.subject)
+        assert [(place.read("slot.1") or b"")[8] for place in places] == [1, 1]
 
 
 def test_short_writes_are_finished(places: list[Place], root: FileRoot) -> None:

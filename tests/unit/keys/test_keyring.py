@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import threading
@@ -111,7 +112,9 @@ def test_a_roll_makes_older_copies_worthless(reopen: Open, places: list[Place], 
     with reopen() as ring:
         ring.new_subject_keys(3)
     copies = [Place(Path(shutil.copytree(each.directory, tmp_path / f"copy-{each.directory.name}"))) for each in places]
-    old_slot = (places[0].read("slot.1") or b"")[55:115]
+    old_slot = (places[0].read("slot.1") or b"")[53:113]
+    for place in places:  # a second name keeps the old blocks in sight
+        os.link(place.path("slot.1"), tmp_path / f"watch-{place.directory.name}")
     Keyring.open(copies, root).close()  # before the roll they open
     with reopen() as ring:
         ring.roll()
@@ -121,6 +124,7 @@ def test_a_roll_makes_older_copies_worthless(reopen: Open, places: list[Place], 
         everything = b"".join(place.read(name) or b"" for name in place.names())
         assert old_slot
         assert old_slot not in everything
+        assert not any((tmp_path / f"watch-{place.directory.name}").read_bytes()[33:4064]), "overwritten in place"
     with pytest.raises(KeyFailure, match="destroyed"):
         Keyring.open(copies, root)
 
@@ -200,7 +204,8 @@ def test_the_keyring_agrees_with_a_simple_model(reopen: Open) -> None:
 def test_readers_never_wait_and_never_miss_a_key_during_rolls(reopen: Open) -> None:
     with reopen() as ring:
         keys = ring.new_subject_keys(500)
-        stop, wrong, reads = threading.Event(), [], [0]
+        stop, reads = threading.Event(), [0]
+        wrong: list[object] = []
 
         def read() -> None:
             chance = random.Random(1)
