@@ -77,7 +77,16 @@ class ReleaseStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One installer at a time; the lock goes with the process."""
+        """One installer at a time, whose files everybody may read; the lock goes with the process."""
+        mask = os.umask(0o022)
+        try:
+            with self._locked():
+                yield
+        finally:
+            os.umask(mask)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         os.makedirs(self._releases, mode=0o755, exist_ok=True)
         with open(os.path.join(self._root, ".lock"), "w", encoding="ascii") as file:
             try:
@@ -163,6 +172,6 @@ class ReleaseStore:
     @staticmethod
     def _run(command: list[str]) -> None:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o022)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ReleaseError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")

@@ -70,7 +70,6 @@ machine:
   sample: x86_64
 """
 
-import os
 import platform
 import subprocess
 from typing import Any
@@ -117,7 +116,6 @@ def release(module: AnsibleModule) -> dict[str, Any]:
     absent = digest not in before.complete
     changed = absent or before.current != digest or bool(before.strays) or not before.linked
     if changed and not module.check_mode and not (absent and not parameters["archive"]):
-        os.umask(0o022)
         with store.lock():
             if absent:
                 store.install(digest, parameters["archive"])

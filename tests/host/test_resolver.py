@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 
-import pytest
 from testinfra.host import Host
 
 
@@ -30,18 +29,18 @@ def test_nobody_else_is_answered(host: Host) -> None:
     assert listening <= {"127.0.0.1", "[::1]"}
 
 
-def test_its_own_records_are_answered(host: Host) -> None:
-    records = re.findall(r"local-data: '(\S+)\s+(?:\d+\s+)?(?:IN\s+)?A\s+(\S+)'", configuration(host))
-    if not records:
-        pytest.skip("this site serves no addresses of its own")
-    for name, address in records:
-        assert address in host.check_output("getent ahostsv4 %s", name)
+def test_records_of_other_roles_are_answered(host: Host) -> None:
+    record = "/etc/unbound/sensmail.d/test.conf"
+    host.check_output(f"echo \"local-data: 'box.sensmail.test. 60 IN A 192.0.2.77'\" > {record}")
+    try:
+        host.check_output("systemctl reload-or-restart unbound")
+        assert "192.0.2.77" in host.check_output("getent ahostsv4 box.sensmail.test")
+    finally:
+        host.check_output(f"rm {record} && systemctl reload-or-restart unbound")
 
 
 def test_what_does_not_exist_is_said_at_once(host: Host) -> None:
-    """A mail filter asks dozens of names a message; each that waits delays the mail."""
-    if 'local-zone: "." static' not in configuration(host):
-        pytest.skip("this site asks the internet")
+    """A mail filter asks dozens of names a message; each that waits delays the mail. Machines have no DNS outside."""
     for name in ("www.debian.org", "zen.spamhaus.org", "no-such-name.sensmail.test"):
         code, seconds = lookup(host, name)
         assert code == 2, name
@@ -57,9 +56,3 @@ def test_names_that_are_looked_up_are_not_logged(host: Host) -> None:
     word = f"whom-i-write-to-{time.time_ns()}.example"
     lookup(host, word)
     assert word not in host.check_output("journalctl --unit=unbound --no-pager --since=-60s")
-
-
-def configuration(host: Host) -> str:
-    return str(
-        host.check_output("cat /etc/unbound/unbound.conf.d/*.conf /etc/unbound/sensmail.d/*.conf 2>/dev/null || true")
-    )

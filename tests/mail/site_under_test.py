@@ -101,7 +101,13 @@ class Health:
     cursor: str
 
 
-UNITS = ("postfix.service", "dovecot.service", "rspamd.service", "clamav-daemon.service", "valkey-server@rspamd.service")
+UNITS = (
+    "postfix.service",
+    "dovecot.service",
+    "rspamd.service",
+    "clamav-daemon.service",
+    "valkey-server@rspamd.service",
+)
 
 
 def health(site: Site) -> Health:

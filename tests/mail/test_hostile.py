@@ -7,9 +7,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from mail.dialogue import IMAPS, LOGIN_PORTS, POP3S, SUBMISSION, SUBMISSIONS, Dialogue, accepted, broken, plain
+from mail.dialogue import IMAPS, LOGIN_PORTS, POP3S, SMTP, SUBMISSION, SUBMISSIONS, Dialogue, accepted, broken, plain
 from mail.site_under_test import Person, Site, health, journal
 
 LONG = 10_240
@@ -160,7 +158,7 @@ def test_every_hostile_login_is_refused_and_nothing_breaks(site: Site, alice: Pe
     assert after.processes == before.processes, "a service died or was restarted"
     assert all("ActiveState=active" in shown for shown in after.processes.values())
     logged = journal(site, before)
-    signs = re.compile(r"panic|signal 11|signal 6|core dumped|segfault|Fatal:|fatal:|Length out of bounds|syntax error", re.I)
+    signs = re.compile(r"panic|signal (11|6)|core dumped|segfault|fatal:|Length out of bounds|syntax error", re.I)
     assert [line for line in logged.splitlines() if signs.search(line)] == []
 
     for port in LOGIN_PORTS:
@@ -172,16 +170,15 @@ def test_every_hostile_login_is_refused_and_nothing_breaks(site: Site, alice: Pe
 def test_hostile_envelope(site: Site, bob: Person) -> None:
     """Addresses go into SQL as well."""
     before = health(site)
-    with Dialogue(site, 25) as talk:
-        talk.say(b"EHLO client.example.org")
-        domain = site.domain.encode()
-        for sender in (b"a'b@example.org", b"\"a'; DROP TABLE x; --\"@example.org", b"a\\@example.org"):
+    domain = site.domain.encode()
+    for sender in (b"a'b@example.org", b'"a\'; DROP TABLE x; --"@example.org', b"a\\@example.org"):
+        with Dialogue(site, SMTP) as talk:
+            talk.say(b"EHLO client.example.org")
             talk.say(b"MAIL FROM:<%s>" % sender)
             for name in (b"o'brien", b"' OR '1'='1", b'"x\' OR 1=1 --"', b"%s", b"\\", b"\xff\xfe", b"x" * 300):
                 answer = talk.say(b"RCPT TO:<%s@%s>" % (name, domain))
                 assert answer[:1] == b"5", (name, answer)
             assert talk.say(b"RCPT TO:<%s>" % bob.address.encode()).startswith(b"250")
-            talk.say(b"RSET")
     assert health(site).processes == before.processes
     assert "syntax error" not in journal(site, before)
 

@@ -26,7 +26,7 @@ def test_send_limit(site: Site, people: dict[str, Person], bob: Person) -> None:
             with pytest.raises(smtplib.SMTPDataError) as refusal:
                 client.send_message(letter(slow.address, bob.address, **FORGED), to_addrs=recipients)
             assert refusal.value.smtp_code == 451
-            assert b"limit" in refusal.value.smtp_error  # type: ignore[operator]
+            assert "limit" in str(refusal.value.smtp_error)
 
 
 def test_others_are_not_held_up(site: Site, alice: Person, bob: Person) -> None:
@@ -51,9 +51,8 @@ def test_most_recipients_of_one_mail(site: Site, alice: Person, bob: Person) -> 
 def test_full_mailbox_is_said_at_the_door(site: Site, people: dict[str, Person]) -> None:
     full = people["full"]  # 100 KiB
     message = letter(STRANGER, full.address, text=("x" * 70 + "\n") * 2500)
-    with smtplib.SMTP(site.hostname, 25, local_hostname="client.example.org", timeout=20) as client:
-        with pytest.raises(smtplib.SMTPRecipientsRefused) as refusal:
-            client.send_message(message)
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refusal:
+        deliver(site, message)
     assert [code for code, _ in refusal.value.recipients.values()] == [552]
 
 

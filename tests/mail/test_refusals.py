@@ -44,7 +44,7 @@ def test_malware_from_the_world(site: Site, bob: Person) -> None:
     with pytest.raises(smtplib.SMTPDataError) as refusal:
         deliver(site, addressed(eicar(), STRANGER, bob.address))
     assert refusal.value.smtp_code == 554
-    assert b"virus found" in refusal.value.smtp_error  # type: ignore[operator]
+    assert "virus found" in str(refusal.value.smtp_error)
 
 
 @pytest.mark.parametrize("port", SUBMISSION)
@@ -87,15 +87,13 @@ def test_no_open_relay(site: Site, bob: Person, sender: str, recipient: str) -> 
 
 def test_no_relay_for_the_host_itself(site: Site) -> None:
     """A program on the host that can be made to speak to port 25 sends no mail for strangers."""
-    script = "printf 'EHLO a.example.org\\r\\nMAIL FROM:<a@example.org>\\r\\nRCPT TO:<b@example.net>\\r\\nQUIT\\r\\n'"
-    talk = f"exec 3<>/dev/tcp/127.0.0.1/25; {script} | while IFS= read -r l; do printf '%s\\n' \"$l\" >&3; sleep 0.2; done; cat <&3"
-    said = site.machine.run(f"timeout 20 bash -c {_quoted(talk)}").stdout
-    assert "454 4.7.1" in said or "554 5.7.1" in said, said
-    assert "250 2.1.5" not in said
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+    script = (
+        "import smtplib; c = smtplib.SMTP('127.0.0.1', 25, 'a.example.org', 20); c.ehlo();"
+        " print(c.mail('a@example.org'), c.rcpt('b@example.net'))"
+    )
+    said = site.machine.run(f'python3 -c "{script}"').stdout
+    assert "(454, b'4.7.1" in said or "(554, b'5.7.1" in said, said
+    assert "2.1.5" not in said
 
 
 @pytest.mark.parametrize("port", SUBMISSION)
@@ -175,8 +173,7 @@ def test_revoked(site: Site, people: dict[str, Person]) -> None:
     assert session.noop()[0] == "OK"
     site.machine.run(f"{SENSMAIL} account app-password revoke {selector} && doveadm kick -f user_apppw {selector}")
     with pytest.raises((imaplib.IMAP4.abort, OSError)):
-        for _ in range(3):
-            session.noop()
+        [session.noop() for _ in range(3)]
     assert not login(site, IMAPS, person, person.token)
 
 
@@ -241,7 +238,10 @@ def test_old_tls(site: Site, port: int) -> None:
     with Dialogue(site, port, weak(site, ssl.TLSVersion.TLSv1_2)).secure() as talk:
         assert isinstance(talk.socket, ssl.SSLSocket)
         assert talk.socket.version() == "TLSv1.2"
-    with pytest.raises((ssl.SSLError, ConnectionResetError)), Dialogue(site, port, weak(site, ssl.TLSVersion.TLSv1_1)) as talk:
+    with (
+        pytest.raises((ssl.SSLError, ConnectionResetError)),
+        Dialogue(site, port, weak(site, ssl.TLSVersion.TLSv1_1)) as talk,
+    ):
         talk.secure()
 
 

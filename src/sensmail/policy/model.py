@@ -151,7 +151,7 @@ class Encryption(Article):
     emergency_email: Literal["two_way"] = Field(description="encrypted so that it can be read again")
     password: Literal["one_way"] = Field(description="kept so that nobody can read it")
     cipher: Literal["aes-256-gcm"] = Field(description="cipher of sealed items")
-    password_scheme: Literal["argon2id", "pbkdf2-sha512"] = Field(description="one-way function of account passwords")
+    password_scheme: Literal["argon2id"] = Field(description="one-way function of account passwords")
     validated_module: Literal[False] = Field(description="whether the crypto module is KCMVP-validated; it is not")
 
 

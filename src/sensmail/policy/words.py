@@ -38,7 +38,7 @@ _KO = {
         "privacy_manager": "개인정보 보호관리자",
         "privacy_handler": "개인정보 보호담당자",
     },
-    "scheme": {"argon2id": "Argon2id", "pbkdf2-sha512": "PBKDF2-HMAC-SHA-512"},
+    "scheme": {"argon2id": "Argon2id"},
     "paper": {"shred": "분쇄", "burn": "소각"},
 }
 
@@ -74,7 +74,7 @@ _EN = {
         "privacy_manager": "Privacy manager",
         "privacy_handler": "Privacy handler",
     },
-    "scheme": {"argon2id": "Argon2id", "pbkdf2-sha512": "PBKDF2-HMAC-SHA-512"},
+    "scheme": {"argon2id": "Argon2id"},
     "paper": {"shred": "shredded", "burn": "burned"},
 }
 

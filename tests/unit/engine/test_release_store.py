@@ -42,8 +42,13 @@ def test_new_host(place: Place) -> None:
     assert not (release / ".wheels").exists()
 
 
-def test_everything_is_compiled_and_nobody_else_may_write(place: Place) -> None:
-    release = place.host / "opt/releases" / deploy(place)
+@pytest.mark.parametrize("mask", [0o077, 0o002])
+def test_everything_is_compiled_and_readable_and_nobody_else_may_write(place: Place, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        release = place.host / "opt/releases" / deploy(place)
+    finally:
+        assert os.umask(before) == mask
     site = next(release.glob("lib/python3*/site-packages"))
     for source in site.rglob("*.py"):
         assert list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")), source

@@ -85,7 +85,6 @@ def test_every_value_of_the_data_map_is_on_the_page(shipped: Loaded, lang: Lang)
         ("reading: earlier", "reading: later", "나중에 오는 날", "later"),
         ("1544-9096\n    cites", "1544-0000\n    cites", "1544-0000", "1544-0000"),
         ('name: ""', "name: 아무개", "아무개", "아무개"),
-        ("password_scheme: argon2id", "password_scheme: pbkdf2-sha512", "PBKDF2-HMAC-SHA-512", "PBKDF2-HMAC-SHA-512"),
         ("region: KR", "region: KRS", "지역 KRS", "region KRS"),
         ("site: local", "site: ncloud", "인프라 사업자", "infrastructure provider"),
         ("PIPA-39-8", "PIPA-20-2", "제20조의2", "art. 20-2"),

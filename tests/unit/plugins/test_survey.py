@@ -1,0 +1,36 @@
+"""What a host answers before anything runs on it, read from a shell of this computer and from odd ones."""
+
+from __future__ import annotations
+
+import subprocess
+
+from ansible_collections.sensmail.cloud.plugins.plugin_utils.survey import SCRIPT, Survey
+
+
+def test_a_real_shell_answers_everything() -> None:
+    done = subprocess.run(["sh", "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    survey = Survey.parse(done.stdout)
+    assert survey.answers["id"]
+    assert survey.answers["memory_kb"] > 1000
+    assert survey.answers["epoch"] > 1_700_000_000
+    assert survey.facts()["ansible_memtotal_mb"] == survey.answers["memory_kb"] // 1024
+    assert "dpkg" in survey.packages, "the controller is a Debian"
+
+
+def test_what_a_terminal_adds_does_not_matter() -> None:
+    survey = Survey.parse("Last login: today\r\nsurvey.id=debian\r\nsurvey.version=13\r\nsurvey.python=yes\r\nbye\r\n")
+    assert (survey.answers["id"], survey.answers["python"]) == ("debian", True)
+    assert survey.facts()["ansible_distribution_major_version"] == "13"
+
+
+def test_a_host_that_knows_nothing_has_nothing() -> None:
+    answers = Survey.parse("survey.memory_kb=\nsurvey.free_kb_var=?\n").answers
+    assert (answers["memory_kb"], answers["free_kb_var"], answers["systemd"], answers["addresses"]) == (0, 0, False, [])
+
+
+def test_removed_packages_are_not_installed() -> None:
+    lines = "package.ii  nginx=1.26\npackage.rc  exim4=4\npackage.iU  half=1\npackage.ii  libc6=2.41-12+deb13u5\n"
+    survey = Survey.parse(lines)
+    assert survey.packages == {"nginx": "1.26", "libc6": "2.41-12+deb13u5"}
+    assert survey.facts()["packages"]["nginx"] == [{"version": "1.26"}]
