@@ -56,6 +56,20 @@ def tool(*words: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=environment).stdout
 
 
+def start(name: str) -> None:
+    """Start a machine that exists, in the shape that it has; one that runs is left alone.
+
+    Raises:
+        LookupError: there is no such machine.
+    """
+    for row in json.loads(tool("list")):
+        if row["name"] == name:
+            shape = [f"--{key}={row[key]}" for key in ("distribution", "image", "root")]
+            tool("create", *shape, name)
+            return
+    raise LookupError(f"no machine {name!r}: `python3 tools/machines list` shows those that exist")
+
+
 def find(name: str | None = None) -> Machine:
     """The machine called `name`, or the one that `SENSMAIL_MACHINE` names.
 

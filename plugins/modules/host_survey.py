@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Asks, in one command over the connection, what has to be known before a role decides anything.
   - Sets the facts of M(ansible.builtin.setup) and M(ansible.builtin.package_facts) that the roles use, without Python
-    on the host and in a fraction of their time, C(distribution), C(distribution_version), C(distribution_major_version),
-    C(distribution_release), C(machine), C(memtotal_mb) and C(packages).
+    on the host and in a fraction of their time. These are C(distribution), C(distribution_version),
+    C(distribution_major_version), C(distribution_release), C(machine), C(memtotal_mb) and C(packages).
 author:
   - sensmail.cloud contributors (@sensmail)
 attributes:

@@ -40,7 +40,7 @@ def power(_: int, name: str | None) -> None:
 
 def power_back(name: str | None) -> None:
     """Start the machine again and wait until its services have come up or failed."""
-    machines.tool("create", _named(name))
+    machines.start(_named(name))
     machines.find(name).run("systemctl is-system-running --wait", check=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from testinfra.host import Host
 
@@ -74,6 +76,18 @@ def test_accepts_its_configuration(host: Host) -> None:
 def test_tells_nobody_abroad(host: Host) -> None:
     for module in ("fuzzy_check", "url_redirector", "asn", "history_redis"):
         assert '"enabled":false' in host.check_output("rspamadm configdump -j %s | tr -d ' \\n'", module), module
+
+
+@pytest.mark.parametrize(
+    ("origin", "signed"),
+    [("--user someone@{0}", True), ("--ip 127.0.0.1", True), ("--ip 203.0.113.9", False), ("--ip 10.1.2.3", False)],
+)
+def test_who_gets_our_signature(host: Host, origin: str, signed: bool) -> None:
+    """Rspamd's own default trusts every private network, and would sign what it sends in our name."""
+    domain = host.check_output("postconf -h mydomain")
+    mail = f"From: someone@{domain}\nTo: a@example.org\nSubject: x\nMessage-ID: <1@{domain}>\n\nx\n"
+    scan = f"rspamc -h /run/rspamd/controller.sock --from someone@{domain} {origin.format(domain)} symbols"
+    assert ("DKIM_SIGNED" in host.check_output(f"printf %s {shlex.quote(mail)} | {scan}")) is signed
 
 
 def test_scanner_has_signatures(host: Host) -> None:

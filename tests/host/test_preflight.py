@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,19 +70,20 @@ def test_too_little_is_refused(preflight: Preflight, machine: Machine, variables
     assert re.search(rf"{machine.name} cannot carry the service, nothing was changed on it.*{words}", said), said
 
 
-@pytest.fixture
-def other_system(host: Host) -> Iterator[None]:
-    fake = r"ID=ubuntu\nVERSION_ID=24.04\nVERSION_CODENAME=noble\nPRETTY_NAME=\"Ubuntu 24.04 LTS\"\n"
-    host.check_output(f'printf "{fake}" > /run/fake-release && mount --bind /run/fake-release /etc/os-release')
-    yield
+@pytest.fixture(params=["debian 12 Debian GNU/Linux 12 (bookworm)", "ubuntu 24.04 Ubuntu 24.04 LTS"])
+def other_system(request: pytest.FixtureRequest, host: Host) -> Iterator[str]:
+    """The machine says that it is another system; its name."""
+    id_, version, name = request.param.split(" ", 2)
+    lines = shlex.join([f"ID={id_}", f'VERSION_ID="{version}"', f'PRETTY_NAME="{name}"'])
+    host.check_output(f"printf '%s\\n' {lines} > /run/fake-release && mount --bind /run/fake-release /etc/os-release")
+    yield name
     host.check_output("umount /etc/os-release && rm /run/fake-release")
 
 
-@pytest.mark.usefixtures("other_system")
-def test_another_distribution_is_refused(preflight: Preflight) -> None:
+def test_another_system_is_refused(preflight: Preflight, other_system: str) -> None:
     good, said = preflight.run()
     assert not good
-    assert "it runs Ubuntu 24.04 LTS, and only Debian 13 (trixie) is supported. Fix: install Debian 13" in said
+    assert f"it runs {other_system}, and only Debian 13 (trixie) is supported. Fix: install Debian 13" in said
 
 
 def test_an_unreachable_host_is_named_with_the_fix(preflight: Preflight) -> None:

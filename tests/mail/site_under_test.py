@@ -13,6 +13,15 @@ from machine import Machine
 SENSMAIL = "/opt/sensmail/current/bin/sensmail"
 ALL = "imap pop3 sieve smtp"
 
+# A mailbox needs a tenant to whom its domain belongs.
+ADOPT = """
+from sensmail import accounts
+from sensmail.store import connect
+with connect(accounts.ROLE) as session:
+    if not session.execute("SELECT 1 FROM accounts.domain WHERE name = '{domain}'").fetchone():
+        accounts.ensure(session, accounts.wanted(tenants=[{{"name": "test", "domains": ["{domain}"]}}]))
+"""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -70,7 +79,7 @@ def make_people(site: Site, wanted: dict[str, tuple[str, dict[str, str]]]) -> di
     """
     run = secrets.token_hex(3)
     addresses = {name: site.operator if name == "operator" else f"{name}-{run}@{site.domain}" for name in wanted}
-    script = ["set -e"]
+    script = ["set -e", f"/opt/sensmail/current/bin/python -c {shlex.quote(ADOPT.format(domain=site.domain))}"]
     for name, (options, scopes) in wanted.items():
         address = shlex.quote(addresses[name])
         script.append(f"{SENSMAIL} account add {address} {options} >/dev/null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -83,18 +84,22 @@ def test_half_a_note_is_none(path: Path, note: str) -> None:
     assert ask(path, KIM) == {}
 
 
-def test_of_many_that_come_at_once_one_gets_it(path: Path) -> None:
+def test_who_comes_at_the_same_moment_waits(path: Path) -> None:
+    """Another run is between reading and writing its note: this one must see what it wrote."""
     script = (
         "import json, sys\n"
         "from ansible_collections.sensmail.cloud.plugins.modules.run_lock import settle\n"
-        "given = json.loads(sys.argv[1])\n"
-        "print(json.dumps(settle(given, False)['holder']))"
+        "print(json.dumps(settle(json.loads(sys.argv[1]), False)['holder']))"
     )
-    common = {"path": str(path), "state": "held", "override": False, "expires_seconds": 3600, "ended": None}
-    runs = [json.dumps({**common, "run": {**KIM, "pid": pid}}) for pid in range(6)]
-    racers = [subprocess.Popen([sys.executable, "-c", script, run], stdout=subprocess.PIPE) for run in runs]
-    answers = [json.loads(racer.communicate()[0]) for racer in racers]
-    assert sum(answer == {} for answer in answers) == 1
+    given = {"path": str(path), "state": "held", "override": False, "expires_seconds": 3600, "ended": None, "run": LEE}
+    path.parent.mkdir()
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        other = subprocess.Popen([sys.executable, "-c", script, json.dumps(given)], stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=1.5)
+        file.write(json.dumps(KIM))
+    assert json.loads(other.communicate(timeout=10)[0]) == KIM
 
 
 def test_a_number_that_was_given_again_is_another_process() -> None:
