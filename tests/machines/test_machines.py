@@ -176,3 +176,16 @@ def test_removing_leaves_no_trace(tmp_path: Path) -> None:
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert other.state.name not in listing, command
     assert not other.pids("gone", "systemd")
+    cable = "sm" + hashlib.sha256(f"{other.state.name}/gone".encode()).hexdigest()[:8]
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{cable}"))
+
+
+def test_each_machine_has_its_own_control_group(checkout: Checkout) -> None:
+    """Else an init waits for the processes of another machine before it ends a service."""
+    checkout.call("create", "one", "two")
+    groups = [
+        (Path("/proc") / str(pid) / "cgroup").read_text().splitlines()[-1]
+        for name in ("one", "two")
+        for pid in checkout.pids(name, "systemd")
+    ]
+    assert len(groups) == len(set(groups)) == 2

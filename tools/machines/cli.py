@@ -9,7 +9,7 @@ import shutil
 import sys
 from dataclasses import asdict
 
-from . import access, images, machine, network, packages, root
+from . import access, cgroup, images, machine, network, packages, root
 from .places import STATE, Site, this_site
 from .system import MachineError, locked, say
 
@@ -83,6 +83,7 @@ def _remove_one(site: Site, name: str) -> None:
         say(f"{name}: no such machine, nothing to remove")
         return
     machine.halt(home, gently=False)
+    cgroup.remove(machine.cable(site, name))
     root.discard(home)
     say(f"{name} is removed")
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import images, root
+from . import cgroup, images, root
 from .places import Site
 from .seed import plant
 from .system import MachineError, run, systemd_is_pid_1
@@ -23,7 +23,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
 _BOOT_SECONDS = 60
 # systemd-nspawn leaves with 133 when the machine asks for a reboot (its --keep-unit leaves the restart to us).
 _MARK = "SENSMAIL_MACHINE"
-_SUPERVISE = 'while :; do "$@"; [ $? = 133 ] || exit 0; done'
+# The first argument is the list of its control group's processes, or empty.
+_SUPERVISE = '[ -z "$1" ] || echo $$ > "$1"; shift; while :; do "$@"; [ $? = 133 ] || exit 0; done'
 
 
 @dataclass
@@ -52,9 +53,10 @@ class Machine:
         """Whether it is up or rebooting; an init orphaned by a crash does not count."""
         return bool({"sh", "systemd-nspawn"} & set(processes(self.home(site)).values()))
 
-    def cable(self, site: Site) -> str:
-        """Its nspawn name, after which its network cable is named: unique over all checkouts, short enough for both."""
-        return "sm" + hashlib.sha256(f"{site.id}/{self.name}".encode()).hexdigest()[:8]
+
+def cable(site: Site, name: str) -> str:
+    """Its nspawn name, after which its network cable is named: unique over all checkouts, short enough for both."""
+    return "sm" + hashlib.sha256(f"{site.id}/{name}".encode()).hexdigest()[:8]
 
 
 def all_machines(site: Site) -> list[Machine]:
@@ -106,14 +108,18 @@ def declare(site: Site, name: str, distribution: str, image: str, root_kind: str
 
 def boot(site: Site, machine: Machine) -> None:
     """Mount, seed and start `machine` unless it runs, then wait until SSH answers."""
-    if not machine.running(site):
-        home = machine.home(site)
-        halt(home, gently=False)  # what a crash may have left of it
-        tree = images.base(images.Recipe(machine.distribution, machine.image))
-        mounted = root.mount(machine.root, tree, home)
-        plant(site, machine, mounted)
-        _start(site, machine, mounted)
-    _wait_for_ssh(site, machine)
+    # One that runs may be on its way down (its init was just killed): then it is started again.
+    if machine.running(site) and _reached(site, machine):
+        return
+    home = machine.home(site)
+    halt(home, gently=False)  # what a crash may have left of it
+    tree = images.base(images.Recipe(machine.distribution, machine.image))
+    mounted = root.mount(machine.root, tree, home)
+    plant(site, machine, mounted)
+    _start(site, machine, mounted)
+    if not _reached(site, machine):
+        log = home / "console.log"
+        raise MachineError(f"{machine.name} stopped while booting. Its console: {log}\n{_tail(log)}")
 
 
 def halt(home: Path, *, gently: bool) -> None:
@@ -159,11 +165,13 @@ def _unit(site: Site, machine: Machine) -> str:
 
 def _start(site: Site, machine: Machine, mounted: Path) -> None:
     """Start systemd-nspawn in the background, under a supervisor that lets it reboot."""
-    cable = machine.cable(site)
-    run("ip", "link", "delete", f"vb-{cable}", check=False)  # a crash leaves it for a while
+    wire = cable(site, machine.name)
+    run("ip", "link", "delete", f"vb-{wire}", check=False)  # a crash leaves it for a while
+    group = None if systemd_is_pid_1() else cgroup.make(wire)
     command = [
-        "sh", "-c", _SUPERVISE, "machine", "systemd-nspawn", "--quiet", "-D", str(mounted), "--boot",
-        f"--machine={cable}", f"--hostname={machine.name}", f"--network-bridge={site.bridge}",
+        "sh", "-c", _SUPERVISE, "machine", str(group / "cgroup.procs") if group else "",
+        "systemd-nspawn", "--quiet", "-D", str(mounted), "--boot",
+        f"--machine={wire}", f"--hostname={machine.name}", f"--network-bridge={site.bridge}",
         "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--console=pipe",
         "--kill-signal=SIGRTMIN+3", f"--setenv={_MARK}={machine.home(site)}",
     ]  # fmt: skip
@@ -186,15 +194,21 @@ def _start(site: Site, machine: Machine, mounted: Path) -> None:
         )  # fmt: skip
 
 
-def _wait_for_ssh(site: Site, machine: Machine) -> None:
+def _reached(site: Site, machine: Machine) -> bool:
+    """Wait until SSH answers; False when the machine stops instead.
+
+    Raises:
+        MachineError: it runs, but does not answer.
+    """
     deadline = time.monotonic() + _BOOT_SECONDS
-    log = machine.home(site) / "console.log"
-    while not _ssh_answers(machine):
-        if not machine.running(site):
-            raise MachineError(f"{machine.name} stopped while booting. Its console: {log}\n{_tail(log)}")
+    while machine.running(site):
+        if _ssh_answers(machine):
+            return True
         if time.monotonic() > deadline:
+            log = machine.home(site) / "console.log"
             raise MachineError(f"{machine.name}: no SSH after {_BOOT_SECONDS} s. Its console: {log}\n{_tail(log)}")
         time.sleep(0.1)
+    return False
 
 
 def _ssh_answers(machine: Machine) -> bool:
