@@ -5,11 +5,15 @@ The machine stays for tests/host, tests/mail and whoever looks after a failure; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+import machine as machines
 import stage
+
+CHECK = ("ansible-playbook", "-i", "molecule/default/hosts.yml", "playbooks/site.yml", "--check", "--diff")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +22,16 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if not request.session.testsfailed:
         stage.run("molecule-destroy", "molecule", "destroy", "-s", "default")
+
+
+def test_a_check_of_a_bare_machine_ends_well_and_changes_nothing() -> None:
+    stage.run("molecule-create", "molecule", "create", "-s", "default")
+    machine = machines.find()
+    state = "dpkg-query -W; ls -R /etc /usr/local /opt /var/lib/sensmail; nft list ruleset"
+    before = machine.run(state, check=False).stdout
+    told = stage.run("check-bare", *CHECK)
+    assert int(re.findall(r"changed=(\d+)", told)[-1]) > 20, told[-2000:]
+    assert machine.run(state, check=False).stdout == before
 
 
 def test_converge(request: pytest.FixtureRequest) -> None:
@@ -32,3 +46,8 @@ def test_converge(request: pytest.FixtureRequest) -> None:
 def test_idempotence() -> None:
     """A second run changes nothing."""
     stage.run("molecule-idempotence", "molecule", "idempotence", "-s", "default", shown=True)
+
+
+def test_a_check_of_the_deployed_machine_finds_nothing_to_do() -> None:
+    told = stage.run("check-deployed", *CHECK)
+    assert re.findall(r"changed=(\d+)", told) == ["0"] * told.count("changed="), told[-2000:]
