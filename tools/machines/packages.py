@@ -6,7 +6,9 @@ under its own configuration, so that an apt-cacher-ng of the computer's owner is
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -62,9 +64,7 @@ def stop() -> None:
     except (OSError, ValueError):
         pid, start_time = "0", "-"
     if pid_alive(int(pid), start_time):
-        for child in run("pgrep", "-P", pid, check=False).stdout.split():
-            run("kill", child, check=False)
-        run("kill", pid, check=False)
+        os.killpg(int(pid), signal.SIGTERM)  # it began a session of its own
     run("ip", "address", "del", f"{ADDRESS}/32", "dev", "lo", check=False)
     shutil.rmtree(_RUN, ignore_errors=True)
 
