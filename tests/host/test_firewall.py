@@ -144,7 +144,7 @@ class Table:
         playbook.write_text(json.dumps(play))
         ssh = f"--ssh-common-args=-F {self._machine.ssh_config} -o ConnectTimeout=2"
         command = ["ansible-playbook", "-i", f"{self._machine.name},", ssh, *options, str(playbook)]
-        environment = stage.environment({"ANSIBLE_SSH_RETRIES": "0", "ANSIBLE_TIMEOUT": "2", **os.environ})
+        environment = stage.environment({"ANSIBLE_SSH_RETRIES": "0", "ANSIBLE_TIMEOUT": "2"})
         return subprocess.run(
             command, cwd=stage.ROOT, env=environment, text=True, check=False, timeout=120, capture_output=True
         )

@@ -116,10 +116,15 @@ def boot(site: Site, machine: Machine) -> None:
     tree = images.base(images.Recipe(machine.distribution, machine.image))
     mounted = root.mount(machine.root, tree, home)
     plant(site, machine, mounted)
-    _start(site, machine, mounted)
-    if not _reached(site, machine):
-        log = home / "console.log"
-        raise MachineError(f"{machine.name} stopped while booting. Its console: {log}\n{_tail(log)}")
+    for _ in range(2):
+        # After a power cut the kernel is not done with the old processes yet: their group goes when they have.
+        cgroup.remove(cable(site, machine.name))
+        _start(site, machine, mounted)
+        if _reached(site, machine):
+            return
+        halt(home, gently=False)
+    log = home / "console.log"
+    raise MachineError(f"{machine.name} stopped twice while booting. Its console: {log}\n{_tail(log)}")
 
 
 def halt(home: Path, *, gently: bool) -> None:
