@@ -177,7 +177,7 @@ class StorageAndTransit(Article):
 
     stored: Literal["encrypted"] = Field(description="how important data is stored")
     transit: Literal["tls"] = Field(description="how it travels")
-    minimum_tls: Literal["1.2", "1.3"] = Field(description="oldest TLS version that clients may use, in quotes")
+    minimum_tls: Literal["1.2"] = Field(description="oldest TLS version that clients may use, in quotes")
 
 
 class Malware(Article):

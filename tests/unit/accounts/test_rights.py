@@ -140,10 +140,10 @@ def test_mailbox_of_an_ended_contract_or_retired_person_is_inactive(session: Ope
 def test_personal_items_cannot_be_stored_in_clear(session: Open, issued: Issued, column: str) -> None:
     admin = session(SUPERUSER)
     statement = f'UPDATE accounts.subject SET "{column}" = %s'
-    for clear in (b"", "홍길동".encode(), b"\x01short", b"\x02" + bytes(40)):
+    for clear in (b"", "홍길동".encode(), b"\x01short", b"\x01" + bytes(32), b"\x02" + bytes(40)):
         with pytest.raises(CheckViolation):
             admin.execute(statement, (clear,))
-    admin.execute(statement, (b"\x01" + bytes(30),))
+    admin.execute(statement, (b"\x01" + bytes(33),))
 
 
 @pytest.mark.parametrize(

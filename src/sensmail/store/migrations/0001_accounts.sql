@@ -2,10 +2,10 @@
 
 CREATE SCHEMA accounts;
 
--- A value sealed by the key service: version | algorithm | key version | nonce (12) | ciphertext | tag (16).
+-- A value sealed by the key service: version | algorithm | key version (4) | nonce (12) | ciphertext | tag (16).
 -- Clear text cannot be stored where this type stands. Version 1 is the only one so far.
 CREATE DOMAIN accounts.sealed AS bytea
-    CHECK (substring(VALUE FROM 1 FOR 1) = '\x01'::bytea AND octet_length(VALUE) >= 31);
+    CHECK (substring(VALUE FROM 1 FOR 1) = '\x01'::bytea AND octet_length(VALUE) >= 34);
 
 -- Canonical form only (sensmail.accounts.address), so that equal addresses are equal text.
 CREATE DOMAIN accounts.address AS text
