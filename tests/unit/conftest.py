@@ -1,7 +1,12 @@
-"""A real PostgreSQL for unit tests: one private cluster a session on a Unix socket, one database a test."""
+"""What several suites share.
+
+A real PostgreSQL: one private cluster a session on a Unix socket, one database a test. The independent decoder of keys
+and envelopes.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -11,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -97,3 +103,16 @@ def configured(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file.write_text(f'[database]\nhost = "{database.host}"\nport = {database.port}\nname = "{database.name}"\n')
     monkeypatch.setattr(settings, "SETTINGS_PATH", file)
     return database
+
+
+@pytest.fixture(scope="session")
+def decoder() -> ModuleType:
+    """tests/vectors/decoder.py, loaded by path: it belongs to no package."""
+    spec = importlib.util.spec_from_file_location(
+        "formats_decoder", Path(__file__).parents[1] / "vectors" / "decoder.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,8 +54,6 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the kernel drops it when the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        # Not inherited: a machine started under the lock must not keep it.
-        os.set_inheritable(handle.fileno(), False)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

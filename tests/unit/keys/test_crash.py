@@ -16,12 +16,12 @@ import pytest
 
 from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
 from sensmail.keys.errors import KeyFailure, KeyFileMissing, SubjectClosed, SubjectDestroyed
-from sensmail.keys.files import Files
+from unit.keys.stepping import Stepping
 
 Say = Callable[[str, str], None]
 
 
-class Counting(Files):
+class Counting(Stepping):
     """Calls `at_step` with the number of each step, from 1, before the step is done."""
 
     def __init__(self, at_step: Callable[[int], None], tear: int = 0) -> None:
@@ -31,36 +31,12 @@ class Counting(Files):
         self.steps += 1
         self._at_step(self.steps)
 
-    def open(self, path: Path, flags: int) -> int:
-        self._step()
-        return super().open(path, flags)
-
     def pwrite(self, fd: int, data: memoryview, offset: int) -> int:
         one_sector = offset == 0 and len(data) <= 512  # which a disk writes whole; the counter relies on it
         if self.steps + 1 == self.tear and not one_sector:  # dies in the middle of this write
             super().pwrite(fd, data[: len(data) // 2], offset)
         self._step()
         return super().pwrite(fd, data, offset)
-
-    def truncate(self, fd: int, length: int) -> None:
-        self._step()
-        super().truncate(fd, length)
-
-    def fsync(self, fd: int) -> None:
-        self._step()
-        super().fsync(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._step()
-        super().rename(source, target)
-
-    def unlink(self, path: Path) -> None:
-        self._step()
-        super().unlink(path)
-
-    def fsync_directory(self, path: Path) -> None:
-        self._step()
-        super().fsync_directory(path)
 
 
 class PowerLossError(BaseException):

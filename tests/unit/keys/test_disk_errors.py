@@ -11,9 +11,10 @@ import pytest
 from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
 from sensmail.keys.errors import PlaceFull, PlaceUnreachable, RollIncomplete, Unusable
 from sensmail.keys.files import Files
+from unit.keys.stepping import Stepping
 
 
-class Failing(Files):
+class Failing(Stepping):
     """Fails with `code` at step `at` and, when `lasting`, at every later step; a failing write does half its work."""
 
     def __init__(self) -> None:
@@ -29,33 +30,9 @@ class Failing(Files):
             undone()
             raise OSError(self.code, "injected")
 
-    def open(self, path: Path, flags: int) -> int:
-        self._step()
-        return super().open(path, flags)
-
     def pwrite(self, fd: int, data: memoryview, offset: int) -> int:
         self._step(lambda: super(Failing, self).pwrite(fd, data[: len(data) // 2], offset))
         return super().pwrite(fd, data, offset)
-
-    def truncate(self, fd: int, length: int) -> None:
-        self._step()
-        super().truncate(fd, length)
-
-    def fsync(self, fd: int) -> None:
-        self._step()
-        super().fsync(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._step()
-        super().rename(source, target)
-
-    def unlink(self, path: Path) -> None:
-        self._step()
-        super().unlink(path)
-
-    def fsync_directory(self, path: Path) -> None:
-        self._step()
-        super().fsync_directory(path)
 
 
 class Stuttering(Files):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,17 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sensmail.keys import FileRoot, Keyring, KeyState, OfficersRoot, Place
 
 VECTORS = Path(__file__).parents[2] / "vectors"
-
-
-@pytest.fixture(scope="module")
-def decoder() -> ModuleType:
-    """tests/vectors/decoder.py, loaded by path: it belongs to no package."""
-    spec = importlib.util.spec_from_file_location("formats_decoder", VECTORS / "decoder.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def seen(ring: Keyring) -> dict[str, list[list[object]]]:
