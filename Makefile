@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTEST := python -m pytest
 REPORT = --junit-xml=build/junit/$@.xml
 # The order is the order of the run: cheap checks first, then a deployed machine, then what breaks it.
-SUITES := tests/checks tests/unit tests/default tests/host tests/mail tests/faults
+SUITES := tests/checks tests/unit tests/default tests/host tests/mail tests/keys_kill tests/erasure tests/faults
 MACHINE := mol-default
 
 .PHONY: help setup setup-tests up down shell test test-all lint unit molecule e2e faults bench docs lock sbom audit-deps

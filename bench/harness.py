@@ -7,8 +7,10 @@ the file until it is measured again, so that one benchmark can be run by name.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +87,9 @@ def record(figures: dict[str, Figure]) -> None:
 
 def main() -> int:
     """The command line; prints each figure as it is known."""
-    from bench import converge  # noqa: F401  importing a benchmark registers it
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"bench.{module.name}")  # registers its benchmarks
 
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")

@@ -1,31 +1,36 @@
 #!/usr/bin/python
 # Copyright: sensmail.cloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tenants, mailboxes, app passwords and aliases. The duty lies in sensmail.accounts; this is its face."""
+"""Tenants, mailboxes and their owners, app passwords, aliases. The duty lies in sensmail.accounts; this is its face."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: account
-short_description: Ensures tenants, mailboxes, app passwords and aliases
+short_description: Ensures tenants, mailboxes, personal items, app passwords and aliases
 version_added: 0.1.0
 description:
   - Brings everything listed to the stated form in one transaction; nothing changes when a part is refused.
   - What is not listed is left alone. A mailbox belongs to the tenant of its domain.
-  - Runs in the engine's environment (set C(ansible_python_interpreter)) on a database host, as root or
-    C(sensmail-jobs); the session is that of the database role C(sensmail-jobs) in both cases.
+  - A new mailbox takes its id and key from the key service, which seals personal items before they reach the database.
+  - Runs in the engine's environment (set C(ansible_python_interpreter)) on a database host, as root.
+  - The database session is that of the role C(sensmail-jobs). To the key service the caller is C(session), which the
+    policy lists.
 author:
   - sensmail.cloud contributors (@sensmail)
 requirements:
   - sensmail (role engine installs it)
+  - the key service (role keys), for new mailboxes and personal items
 attributes:
   check_mode:
-    details: No app password is made, and a database that is not there yet counts as a change.
+    details: No app password and no key is made, and nothing is sealed. A database that is not there yet is a change.
 extends_documentation_fragment:
   - sensmail.cloud.attributes
 notes:
   - RV(issued) holds new app passwords in clear, once. Set C(no_log) on the task and hand them over from the registered
     result.
+  - Personal items never appear in a result, a diff or a log of this module; the diff says C(sealed). Keep the inventory
+    that holds them in a vault.
 options:
   tenants:
     description: Institutions with their mail domains.
@@ -75,6 +80,28 @@ options:
         type: str
       update_password:
         description: Whether a password that differs from the stored one replaces it.
+        type: str
+        choices: [on_create, always]
+        default: on_create
+      name:
+        description: Name of the owner. Sealed, as are the next four.
+        type: str
+      emergency_email:
+        description: Address that codes and links are sent to. Another one than the mailbox itself.
+        type: str
+      department:
+        description: Department.
+        type: str
+      position:
+        description: Position.
+        type: str
+      employee_number:
+        description: Employee number.
+        type: str
+      update_sealed:
+        description:
+          - V(on_create) writes a personal item only where none is stored yet.
+          - V(always) replaces what is stored and reports a change every time, for values are not opened to be compared.
         type: str
         choices: [on_create, always]
         default: on_create
@@ -128,6 +155,8 @@ EXAMPLES = r"""
       - {name: 센스메일, domains: [sensmail.test]}
     accounts:
       - address: operator@sensmail.test
+        name: 담당자
+        emergency_email: operator@elsewhere.test
         app_passwords:
           - {label: phone, scope: [imap, smtp], expires: "2027-12-31"}
       - {address: former@sensmail.test, state: absent}
@@ -154,6 +183,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
     from sensmail import accounts
+    from sensmail.keyd.errors import KeyServiceError
     from sensmail.store import StoreError, Unreachable, connect
 
     IMPORT_ERROR = None
@@ -173,6 +203,7 @@ APP_PASSWORD: dict[str, Any] = {
     "expires": {"type": "str"},
     "state": PRESENCE,
 }
+SEALED = ("name", "emergency_email", "department", "position", "employee_number")
 ACCOUNT: dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "state": PRESENCE,
@@ -180,6 +211,8 @@ ACCOUNT: dict[str, Any] = {
     "send_limit_per_hour": {"type": "int"},
     "password": {"type": "str", "no_log": True},
     "update_password": {"type": "str", "choices": ["on_create", "always"], "default": "on_create", "no_log": False},
+    **{item: {"type": "str", "no_log": True} for item in SEALED},
+    "update_sealed": {"type": "str", "choices": ["on_create", "always"], "default": "on_create", "no_log": False},
     "app_passwords": {"type": "list", "elements": "dict", "default": [], "options": APP_PASSWORD, "no_log": False},
 }
 TENANT: dict[str, Any] = {
@@ -223,15 +256,28 @@ def ensure(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
+def invocation(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters as they may be shown."""
+    shown = [
+        {key: "hidden" if value is not None and ACCOUNT[key].get("no_log") else value for key, value in account.items()}
+        for account in parameters["accounts"]
+    ]
+    return {"module_args": parameters | {"accounts": shown}}
+
+
 def main() -> None:
     """Entry point of Ansible."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    shown = invocation(module.params)
+    # Ansible would cut every hidden value out of every text: an employee number 7 out of each new app password. What is
+    # returned holds none of them, so nothing needs cutting.
+    module.no_log_values = set()
     if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR)
+        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR, invocation=shown)
     try:
-        module.exit_json(**ensure(module.params, module.check_mode))
-    except (accounts.AccountError, StoreError) as error:
-        module.fail_json(msg=f"account: {error}")
+        module.exit_json(**ensure(module.params, module.check_mode), invocation=shown)
+    except (accounts.AccountError, KeyServiceError, StoreError) as error:
+        module.fail_json(msg=f"account: {error}", invocation=shown)
 
 
 if __name__ == "__main__":

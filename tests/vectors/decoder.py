@@ -5,6 +5,7 @@ Its cryptography is PyCryptodome, so that it is a second implementation all the 
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import Any
 
@@ -51,6 +52,19 @@ def row_key(columns: list[tuple[str, str]]) -> bytes:
             raise Refused(f"type {kind}")
         result += struct.pack(">BH", number, len(body)) + body
     return result
+
+
+def envelope_of_text(text: str) -> bytes:
+    """The envelope that stands in a text column."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    body = text.removeprefix("sealed:v1:")
+    if not text.startswith("sealed:v1:") or not body or set(body) - set(alphabet) or len(body) % 4 == 1:
+        raise Refused("text form")
+    bits = "".join(f"{alphabet.index(each):06b}" for each in body)
+    whole = len(bits) // 8 * 8
+    if "1" in bits[whole:]:
+        raise Refused("bits that belong to no byte")
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, whole, 8))
 
 
 def open_envelope(
@@ -117,12 +131,41 @@ def open_by_officers(one: bytes, two: bytes, slot: bytes) -> bytes:
     return key
 
 
+def open_by_pieces(one: bytes, two: bytes, slot: bytes) -> bytes:
+    """The epoch key by two officers' piece files."""
+    ring, epoch, _, _, part = read_slot(slot)
+    members = {"format", "ring", "epoch", "officer", "recovery", "halves"}
+    pieces = [json.loads(each) for each in (one, two)]
+    for each in pieces:
+        bound = bytes.fromhex(each["ring"]), each["epoch"], bytes.fromhex(each["recovery"])
+        if set(each) != members or each["format"] != "sensmail officer piece v1":
+            raise Refused("piece")
+        if bound != (ring, epoch, SHA256.new(part).digest()):
+            raise Refused("piece of another slot")
+    pair = "-".join(str(number) for number in sorted(each["officer"] for each in pieces))
+    first, second = (bytes.fromhex(each["halves"][pair]) for each in pieces)
+    return bytes(a ^ b for a, b in zip(first, second, strict=True))
+
+
+def read_places(data: bytes, offset: int) -> tuple[dict[str, int], int]:
+    """Directory and `lost` of each place, and the offset behind the list."""
+    places = {}
+    (count,) = struct.unpack_from(">Q", data, offset)
+    offset += 8
+    for _ in range(count):
+        lost, n = struct.unpack_from(">QH", data, offset)
+        places[data[offset + 10 : offset + 10 + n].decode()] = lost
+        offset += 10 + n
+    return places, offset
+
+
 class Content:
     """What a key file says: keys as lists of (state, key) by version, closed subjects, tombstones."""
 
     def __init__(self, plaintext: bytes) -> None:
         self.issued, self.destroyed_through = struct.unpack_from(">QQ", plaintext)
-        tables, offset = [], 16
+        self.places, offset = read_places(plaintext, 16)
+        tables = []
         for form in (">16sIB3x32s", ">16sQ", ">16sQQ"):
             (count,) = struct.unpack_from(">Q", plaintext, offset)
             offset += 8
@@ -139,9 +182,30 @@ class Content:
         self.closed = dict(tables[1])
         self.tombstones = {subject: (epoch, time) for subject, epoch, time in tables[2]}
 
-    def apply(self, act: int, subject: bytes, number: int, key: bytes, epoch: int) -> None:
+    def apply(self, record: bytes, epoch: int) -> None:
+        """Carry out one record."""
+        if record[:1] == b"\x09":
+            self.places, end = read_places(record, 1)
+            if end != len(record):
+                raise Refused("places")
+            return
+        for act, subject, value, held in struct.iter_unpack(">B16sQ32s", record):
+            if act in {7, 8}:
+                self.operate_on_all(act)
+            else:
+                self.operate(act, subject, value, held, epoch)
+
+    def operate_on_all(self, act: int) -> None:
+        old, new = {7: (4, 2), 8: (2, 3)}[act]
+        for subject, keys in self.keys.items():
+            changed = [
+                (new, held if new != 3 else bytes(32)) if state == old else (state, held) for state, held in keys
+            ]
+            self.keys[subject] = changed
+
+    def operate(self, act: int, subject: bytes, number: int, key: bytes, epoch: int) -> None:
         if act == 1:
-            aged = [(2 if state == 1 else state, held) for state, held in self.keys.get(subject, [])]
+            aged = [(4 if state == 1 else state, held) for state, held in self.keys.get(subject, [])]
             self.keys[subject] = [*aged, (1, key)]
         elif act == 2:
             self.closed[subject] = number
@@ -180,14 +244,14 @@ def read_place(files: dict[str, bytes], epoch_key: bytes) -> dict[str, Any]:
             raise Refused("torn or damaged record")
         record = gcm_open(key, sealed[:12], sealed[12:], head + journal[offset : offset + 12] + tag)
         tag, offset = sealed[-16:], offset + 12 + m
-        for act, subject, value, held in struct.iter_unpack(">B16sQ32s", record):
-            content.apply(act, subject, value, held, epoch)
+        content.apply(record, epoch)
     return {
         "ring": ring.hex(),
         "epoch": epoch,
         "sequence": sequence,
         "issued": content.issued,
         "destroyed_through": content.destroyed_through,
+        "places": content.places,
         "keys": {s.hex(): [[state, held.hex()] for state, held in keys] for s, keys in sorted(content.keys.items())},
         "closed": {s.hex(): time for s, time in sorted(content.closed.items())},
         "tombstones": {s.hex(): list(each) for s, each in sorted(content.tombstones.items())},

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.fields import FieldKey, Place, row_key
-from sensmail.keys import FileRoot, Keyring, Officers, SubjectKey
+from sensmail.fields import FieldKey, Place, row_key, text
+from sensmail.keys import FileRoot, Keyring, Officers, SubjectKey, piece
 from sensmail.keys import Place as Directory
+from sensmail.keys.pieces import slot_of
 
 HERE = Path(__file__).parent
 CASES: list[tuple[int, int, str, list[tuple[str, str]], bytes]] = [
@@ -49,10 +50,20 @@ def envelope_vectors() -> list[dict[str, Any]]:
     return result
 
 
+def text_vectors() -> list[dict[str, str]]:
+    """The envelopes of envelope.json as text, and the shortest three lengths."""
+    sealed = [bytes.fromhex(each["envelope"]) for each in json.loads((HERE / "envelope.json").read_text())["vectors"]]
+    sealed += [b"\x01" + os.urandom(length) for length in (33, 34, 35)]
+    return [{"envelope": each.hex(), "text": text.pack(each).decode()} for each in sealed]
+
+
 def keyfile_vector() -> dict[str, Any]:
     """One place with a snapshot in epoch 2 and a journal in which every act occurs."""
     private = [X25519PrivateKey.generate() for _ in range(3)]
-    with tempfile.TemporaryDirectory() as home:
+    home = "/tmp/sensmail-vector"  # the key file remembers its places by name
+    shutil.rmtree(home, ignore_errors=True)
+    Path(home).mkdir(0o700)
+    try:
         places = [Directory(Path(home) / name) for name in ("first", "second")]
         for place in places:
             place.directory.mkdir()
@@ -63,20 +74,32 @@ def keyfile_vector() -> dict[str, Any]:
             ring.new_versions([one])
             ring.destroy_subjects([four])
             ring.settle_openings(ring.reserve_openings(5)[2])
+            ring.retire_replaced()
+            ring.new_versions([one])
             ring.roll()
             ring.new_subject_key()
-            ring.new_versions([one, three])
             ring.destroy_version(one, 1)
+            ring.retire_replaced()
+            ring.new_versions([one, three])
+            ring.destroy_retired()
             ring.reopen_subjects([two])
             ring.close_subjects([one])
             ring.destroy_subjects([three])
             ring.reserve_openings(2)
+        third = Directory(Path(home) / "third")
+        third.directory.mkdir()
+        with Keyring.open([places[0], third], root, fill_empty=True, lost=[places[1].directory]) as ring:
+            ring.new_versions([ring.adopt([bytes(15) + b"\x01"])[0].subject])
+        pieces = [piece(private[each], slot_of(places[0])).encode().decode() for each in (0, 2)]
         files = {name: places[0].path(name).read_bytes() for name in places[0].names() if name != "lock"}
         root_key = (Path(home) / "root").read_bytes()
+    finally:
+        shutil.rmtree(home)
     decoder = runpy.run_path(str(HERE / "decoder.py"))
     epoch_key = decoder["open_file_root"](root_key, files["slot.0"])
     return {
         "root_key": root_key.hex(),
+        "pieces": pieces,
         "officers": [each.private_bytes_raw().hex() for each in private],
         "epoch_key": epoch_key.hex(),
         "files": {name: content.hex() for name, content in files.items()},
@@ -94,4 +117,5 @@ def write(name: str, note: str, vectors: list[dict[str, Any]]) -> None:
 
 if __name__ == "__main__":
     write("envelope.json", 'docs/formats.md, "Envelope, version 1"; byte strings in hexadecimal', envelope_vectors())
+    write("envelope_text.json", 'docs/formats.md, "Envelope as text"; envelopes in hexadecimal', text_vectors())
     write("keyfile.json", 'docs/formats.md, "Key file"; byte strings in hexadecimal', [keyfile_vector()])

@@ -179,6 +179,7 @@ def _start(site: Site, machine: Machine, mounted: Path) -> None:
         f"--machine={wire}", f"--hostname={machine.name}", f"--network-bridge={site.bridge}",
         "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--console=pipe",
         "--kill-signal=SIGRTMIN+3", f"--setenv={_MARK}={machine.home(site)}",
+        "--capability=CAP_IPC_LOCK",  # as on a real host, a service may lock its memory
     ]  # fmt: skip
     environment = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", _MARK: str(machine.home(site))}
     log = machine.home(site) / "console.log"

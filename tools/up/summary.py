@@ -23,6 +23,10 @@ Log in (mail programs take app passwords only; the account password never works 
 {accounts}
   another one: make shell, then: sensmail account app-password issue ADDRESS --label phone
 
+Keys of the sealed fields (docs/keys.md)
+  `sensmail keys status` shows them. Two copies, here on one disk, and no officer can recover them yet:
+  for people's data, mount a second place and hold the ceremony first.
+
 DNS records to publish
 {records}
 

@@ -13,6 +13,7 @@ from sensmail.accounts.plan import (
     DomainChange,
     MailboxChange,
     PasswordChange,
+    SealedChange,
     TenantChange,
 )
 
@@ -35,6 +36,11 @@ def _lines(change: Change) -> tuple[list[str], list[str]]:
             return _differing(f"mailbox {after.address}", _mailbox(before), _mailbox(after))
         case PasswordChange(address):
             return [], [f"mailbox {address}: new account password"]
+        case SealedChange(address, items, replaced):
+            return (
+                [f"mailbox {address}: {item} sealed" for item in items if item in replaced],
+                [f"mailbox {address}: {item} sealed{' anew' if item in replaced else ''}" for item in items],
+            )
         case AppPasswordChange(address, before, after):
             label = (before or after).label  # type: ignore[union-attr]  # one of the two is always there
             return _differing(f"mailbox {address} app password {label!r}", _device(before), _device(after))

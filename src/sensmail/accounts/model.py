@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from uuid import UUID
 
 DEFAULT_QUOTA_BYTES = 5 * 1024**3
 DEFAULT_SEND_LIMIT_PER_HOUR = 200
@@ -41,6 +42,8 @@ class WantedMailbox:
     password: str | None = field(default=None, repr=False)
     password_on_create_only: bool = True
     app_passwords: tuple[WantedAppPassword, ...] = ()
+    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)  # personal item → value
+    sealed_on_create_only: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,16 @@ class Mailbox:
     send_limit_per_hour: int
     password_hash: str | None = field(default=None, repr=False)
     app_passwords: Mapping[str, AppPasswordRow] = field(default_factory=dict)
+    id: UUID | None = None  # None: not made yet
+    sealed: frozenset[str] = frozenset()  # personal items that are stored
+
+
+@dataclass(frozen=True)
+class Envelopes:
+    """Sealed items of one subject, by column of `accounts.subject`."""
+
+    subject: UUID
+    items: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)

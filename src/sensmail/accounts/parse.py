@@ -11,6 +11,7 @@ from sensmail.accounts import app_password
 from sensmail.accounts.address import canonical_address, canonical_domain, canonical_target
 from sensmail.accounts.errors import InvalidValue
 from sensmail.accounts.model import Wanted, WantedAlias, WantedAppPassword, WantedMailbox, WantedTenant
+from sensmail.accounts.personal import ITEMS, canonical_item
 
 _SIZE = re.compile(r"([1-9][0-9]{0,17})([KMGT]?)")
 _FACTOR = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -126,6 +127,8 @@ def _mailbox(item: Mapping[str, Any]) -> WantedMailbox:
         password=item.get("password"),
         password_on_create_only=item.get("update_password", "on_create") == "on_create",
         app_passwords=devices,
+        sealed={name: canonical_item(name, text, address) for name in ITEMS if (text := item.get(name)) is not None},
+        sealed_on_create_only=(item.get("update_sealed") or "on_create") == "on_create",
     )
 
 

@@ -57,6 +57,15 @@ class PasswordChange:
 
 
 @dataclass(frozen=True)
+class SealedChange:
+    """Seal personal items of a mailbox's owner; `replaced` are those that held a value."""
+
+    address: str
+    items: Mapping[str, str] = field(repr=False)
+    replaced: frozenset[str]
+
+
+@dataclass(frozen=True)
 class AppPasswordChange:
     """Issue (`before` is None), revoke (`after` is None) or alter the app password of one device."""
 
@@ -74,7 +83,7 @@ class AliasChange:
     after: frozenset[str]
 
 
-Change = TenantChange | DomainChange | MailboxChange | PasswordChange | AppPasswordChange | AliasChange
+Change = TenantChange | DomainChange | MailboxChange | PasswordChange | SealedChange | AppPasswordChange | AliasChange
 
 
 def plan(present: Present, wanted: Wanted) -> list[Change]:
@@ -137,10 +146,13 @@ def _mailbox(before: Mailbox | None, wanted: WantedMailbox, domains: Mapping[str
         _first(wanted.send_limit_per_hour, before.send_limit_per_hour if before else None, DEFAULT_SEND_LIMIT_PER_HOUR),
         before.password_hash if before else None,
         before.app_passwords if before else {},
+        before.id if before else None,
+        before.sealed if before else frozenset(),
     )
     if after != before:
         yield MailboxChange(before, after)
     yield from _password(before, wanted)
+    yield from _sealed(before.sealed if before else frozenset(), wanted)
     for device in wanted.app_passwords:
         yield from _app_password(wanted.address, before.app_passwords.get(device.label) if before else None, device)
 
@@ -153,6 +165,15 @@ def _password(before: Mailbox | None, wanted: WantedMailbox) -> Iterator[Passwor
         return
     password.check(wanted.password, wanted.address)
     yield PasswordChange(wanted.address, wanted.password)
+
+
+def _sealed(stored: frozenset[str], wanted: WantedMailbox) -> Iterator[SealedChange]:
+    """A stored value cannot be compared without opening it, so it is left alone unless it is to be replaced."""
+    items = {
+        item: text for item, text in wanted.sealed.items() if item not in stored or not wanted.sealed_on_create_only
+    }
+    if items:
+        yield SealedChange(wanted.address, items, stored & items.keys())
 
 
 def _app_password(

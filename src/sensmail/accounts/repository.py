@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import compress
+
+from psycopg import sql
 
 from sensmail.accounts import app_password, password
-from sensmail.accounts.model import AppPasswordRow, Mailbox, Present, Tenant, Wanted
+from sensmail.accounts.model import AppPasswordRow, Envelopes, Mailbox, Present, Tenant, Wanted
+from sensmail.accounts.personal import ITEMS
 from sensmail.accounts.plan import (
     AliasChange,
     AppPasswordChange,
@@ -19,10 +23,11 @@ from sensmail.store import Connection
 
 _LOCK_KEY = 0x6163636F756E7473  # "accounts"
 
-_MAILBOXES = """
-    SELECT address::text, state::text, quota_bytes, send_limit_per_hour, password_hash
+_ITEMS = sql.SQL(", ").join(map(sql.Identifier, ITEMS))
+_MAILBOXES = sql.SQL("""
+    SELECT address::text, state::text, quota_bytes, send_limit_per_hour, password_hash, id, {stored}
     FROM accounts.subject WHERE %(all)s OR address::text = ANY (%(some)s) ORDER BY address
-"""
+""").format(stored=sql.SQL(", ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(item)) for item in ITEMS))
 _DEVICES = """
     SELECT s.address::text, p.selector, p.label, p.scope, p.expires_at, p.created_at, p.last_used_at
     FROM accounts.app_password AS p JOIN accounts.subject AS s ON s.id = p.subject_id
@@ -33,8 +38,9 @@ _ENSURE_TENANT = """
     ON CONFLICT (name) DO UPDATE SET contract_start = EXCLUDED.contract_start, contract_end = EXCLUDED.contract_end
 """
 _INSERT_MAILBOX = """
-    INSERT INTO accounts.subject (address, tenant_id, state, quota_bytes, send_limit_per_hour)
-    SELECT %(address)s::text, tenant_id, %(state)s::accounts.subject_state, %(quota)s::bigint, %(limit)s::integer
+    INSERT INTO accounts.subject (id, address, tenant_id, state, quota_bytes, send_limit_per_hour)
+    SELECT %(id)s::uuid, %(address)s::text, tenant_id, %(state)s::accounts.subject_state,
+        %(quota)s::bigint, %(limit)s::integer
     FROM accounts.domain WHERE name = split_part(%(address)s::text, '@', 2)
 """
 _UPDATE_MAILBOX = """
@@ -63,8 +69,10 @@ def mailboxes(connection: Connection, addresses: Iterable[str] | None = None) ->
         devices.setdefault(address, {})[label] = row
     rows = connection.execute(_MAILBOXES, where)
     return {
-        address: Mailbox(address, state, quota, limit, digest, devices.get(address, {}))
-        for address, state, quota, limit, digest in rows
+        address: Mailbox(
+            address, state, quota, limit, digest, devices.get(address, {}), subject, frozenset(compress(ITEMS, stored))
+        )
+        for address, state, quota, limit, digest, subject, *stored in rows
     }
 
 
@@ -88,7 +96,16 @@ def present(connection: Connection, wanted: Wanted) -> Present:
     )
 
 
-def apply(connection: Connection, change: Change) -> app_password.AppPassword | None:
+def envelopes(connection: Connection, address: str) -> Envelopes | None:
+    """The sealed items of one mailbox's owner that are stored; None when there is no such mailbox."""
+    query = sql.SQL("SELECT id, {} FROM accounts.subject WHERE address = %s").format(_ITEMS)
+    row = connection.execute(query, (address,)).fetchone()
+    if row is None:
+        return None
+    return Envelopes(row[0], {item: bytes(value) for item, value in zip(ITEMS, row[1:], strict=True) if value})
+
+
+def apply(connection: Connection, change: Change | Envelopes) -> app_password.AppPassword | None:
     """Write one change; returns the app password when the change issues one."""
     match change:
         case TenantChange(_, after):
@@ -99,13 +116,17 @@ def apply(connection: Connection, change: Change) -> app_password.AppPassword | 
                 (name, tenant),
             )
         case MailboxChange(before, after):
-            fields = {"address": after.address, "state": after.state}
+            fields = {"id": after.id, "address": after.address, "state": after.state}
             numbers = {"quota": after.quota_bytes, "limit": after.send_limit_per_hour}
             connection.execute(_UPDATE_MAILBOX if before else _INSERT_MAILBOX, fields | numbers)
         case PasswordChange(address, text):
             connection.execute(
                 "UPDATE accounts.subject SET password_hash = %s WHERE address = %s", (password.digest(text), address)
             )
+        case Envelopes(subject, items):
+            columns = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(item)) for item in items)
+            query = sql.SQL("UPDATE accounts.subject SET {} WHERE id = %s").format(columns)
+            connection.execute(query, (*items.values(), subject))
         case AppPasswordChange():
             return _device(connection, change)
         case AliasChange(address, before, after):

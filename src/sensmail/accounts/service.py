@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from sensmail.accounts import password, repository
 from sensmail.accounts.describe import describe
 from sensmail.accounts.errors import AccountError
-from sensmail.accounts.model import Mailbox, Wanted, WantedAppPassword, WantedMailbox
+from sensmail.accounts.model import Envelopes, Mailbox, Wanted, WantedAppPassword, WantedMailbox
 from sensmail.accounts.plan import AppPasswordChange, Change, plan
+from sensmail.accounts.sealing import key_service, ready
+from sensmail.keyd.client import KeyService
 from sensmail.store import Connection
 
 ROLE = "sensmail-jobs"
@@ -34,26 +36,29 @@ class Outcome:
     issued: tuple[Issued, ...] = ()
 
 
-def ensure(connection: Connection, wanted: Wanted, *, check: bool = False) -> Outcome:
+def ensure(connection: Connection, wanted: Wanted, *, check: bool = False, keys: KeyService | None = None) -> Outcome:
     """Bring tenants, domains, mailboxes, app passwords and aliases to the wanted state, all or nothing.
 
     Args:
         connection: session of role `sensmail-jobs`.
         wanted: what shall be; what it does not name is left alone.
-        check: only plan. No secret is made.
+        check: only plan. No secret and no key is made.
+        keys: the key service; default: that of this host. Asked only for new subjects and personal items.
 
     Raises:
         AccountError: see `plan`. Nothing was changed then.
+        KeyServiceError: a key or an envelope could not be made. Nothing was changed then.
     """
-    with connection.transaction():
+    with connection.transaction(), keys or key_service() as service:
         if not check:
             repository.lock(connection)
-        changes = plan(repository.present(connection, wanted), wanted)
-        issued = [] if check else [_apply(connection, change) for change in changes]
+        present = repository.present(connection, wanted)
+        changes = plan(present, wanted)
+        issued = [] if check else [_apply(connection, change) for change in ready(changes, present, service)]
     return Outcome(tuple(changes), *describe(changes), tuple(item for item in issued if item))
 
 
-def _apply(connection: Connection, change: Change) -> Issued | None:
+def _apply(connection: Connection, change: Change | Envelopes) -> Issued | None:
     new = repository.apply(connection, change)
     if new is None or not isinstance(change, AppPasswordChange) or change.after is None:
         return None

@@ -6,16 +6,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import psycopg
+
 from sensmail.accounts import AccountError
-from sensmail.cli import account, db, policy
+from sensmail.cli import account, db, fields, keys, policy
+from sensmail.cli.errors import CommandError
+from sensmail.keyd.errors import KeyServiceError
+from sensmail.keys import KeyFailure
+from sensmail.ledger import LedgerError
+from sensmail.rotation.errors import RotationError
 from sensmail.store import StoreError
+
+REFUSALS = (
+    AccountError, CommandError, KeyFailure, KeyServiceError, LedgerError, RotationError, StoreError, psycopg.Error,
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
     result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for register in (account.register, db.register, policy.register):
+    for register in (account.register, db.register, fields.register, keys.register, policy.register):
         register(commands)
     return result
 
@@ -26,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         return code
-    except (AccountError, StoreError) as error:
+    except REFUSALS as error:
         print(f"sensmail: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader went away, as `head` does

@@ -1,20 +1,23 @@
-"""`sensmail account`: mailboxes and their app passwords."""
+"""`sensmail account`: mailboxes, their app passwords, and the personal items of their owners."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import datetime
 
 from sensmail import accounts
 from sensmail.accounts.address import canonical_address
 from sensmail.accounts.app_password import DEFAULT_SCOPE, SCOPES, check_selector
+from sensmail.cli import asking
+from sensmail.keyd.protocol import Actor
 from sensmail.store import Connection, connect
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    group = commands.add_parser("account", help="mailboxes and app passwords (as root or sensmail-jobs)")
+    group = commands.add_parser("account", help="mailboxes, app passwords and personal items (as root)")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     actions.add_parser("list", help="all mailboxes with their app passwords").set_defaults(run=_list)
     add = actions.add_parser("add", help="make a mailbox, or alter its quota and send limit")
@@ -22,6 +25,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add.add_argument("--quota", help="bytes, or with K, M, G, T; default 5G")
     add.add_argument("--send-limit", type=int, metavar="N", help="mails an hour; default 200")
     add.set_defaults(run=_add)
+    show = actions.add_parser("show", help="open the personal items of a mailbox's owner; this is recorded first")
+    show.add_argument("address")
+    show.add_argument("--purpose", required=True, help="of the policy, for example request (articles 5 and 10)")
+    show.add_argument("--reason", required=True, help="why; stands in the records")
+    show.set_defaults(run=_show)
     words = actions.add_parser("app-password", help="passwords for mail programs, one per device")
     _register_app_password(words.add_subparsers(metavar="ACTION", required=True))
 
@@ -62,6 +70,27 @@ def _add(options: argparse.Namespace) -> int:
         outcome = accounts.ensure(connection, wanted)
     print(outcome.after.rstrip() or f"{wanted.mailboxes[0].address} is there already, nothing changed")
     return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    actor = Actor(asking.who(), _origin(), "sensmail account show")
+    address = canonical_address(options.address)
+    with _connect() as connection:
+        shown = accounts.show(connection, address, options.purpose, actor, options.reason)
+    for item, value in shown.items.items():
+        print(f"{item}: {value}")
+    for item, refusal in shown.refused.items():
+        print(f"sensmail: {item} of {address} does not open: {refusal}", file=sys.stderr)
+    if not shown.items and not shown.refused:
+        print(f"{address} has no personal items stored")
+    return 1 if shown.refused else 0
+
+
+def _origin() -> str:
+    """Where the person sits: the address that the SSH session came from, else the terminal."""
+    if came_from := os.environ.get("SSH_CONNECTION", "").partition(" ")[0]:
+        return came_from
+    return os.ttyname(0) if os.isatty(0) else ""
 
 
 def _issue(options: argparse.Namespace) -> int:

@@ -38,16 +38,8 @@ class Counter:
         """
         if count < 1:
             raise ValueError(f"reserve at least one number; asked for {count}")
-        if self._broken:
-            raise Unusable(f"{self._place}: {NAME}: a failed write could not be taken back; open the key file again")
-        before, self.issued = self.issued, self.issued + count
-        try:
-            self.write()
-        except KeyFailure:
-            self.issued, self._broken = before, True
-            self.write()  # where this fails as well, the counter stays broken
-            self._broken = False
-            raise
+        before = self.issued
+        self._issue(before + count)
         return range(before + 1, self.issued + 1)
 
     def settle(self, through: int) -> None:
@@ -56,9 +48,17 @@ class Counter:
         Raises:
             ValueError: lower than before, or never issued.
         """
-        if not self.settled <= through <= self.issued:
-            raise ValueError(f"settled is {self.settled} and issued is {self.issued}; {through} is not between them")
+        self._check(through)
         self.settled = through
+
+    def release(self, through: int, floor: int) -> None:
+        """Give back the numbers above `through`, none of which was used; those up to the snapshot's floor stay issued.
+
+        Raises:
+            ValueError: not between what is settled and what is issued. PlaceUnreachable, PlaceFull: nothing changed.
+        """
+        self._check(through)
+        self._issue(max(through, floor))
 
     def unsettled(self) -> range:
         """Numbers that may lack a record."""
@@ -68,6 +68,22 @@ class Counter:
         """Put the cell on disk."""
         cell = _CELL.pack(_MAGIC, self._ring, self.issued, self.settled)
         self._place.overwrite(NAME, cell + hashlib.sha256(cell).digest())
+
+    def _check(self, through: int) -> None:
+        if not self.settled <= through <= self.issued:
+            raise ValueError(f"settled is {self.settled} and issued is {self.issued}; {through} is not between them")
+
+    def _issue(self, through: int) -> None:
+        if self._broken:
+            raise Unusable(f"{self._place}: {NAME}: a failed write could not be taken back; open the key file again")
+        before, self.issued = self.issued, through
+        try:
+            self.write()
+        except KeyFailure:
+            self.issued, self._broken = before, True
+            self.write()  # where this fails as well, the counter stays broken
+            self._broken = False
+            raise
 
 
 def load(place: Place, ring: bytes, floor: int) -> Counter:

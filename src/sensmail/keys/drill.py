@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sensmail.keys import replicas
 from sensmail.keys.material import KeyState
 from sensmail.keys.places import Place
-from sensmail.keys.recovery import OfficersRoot
+from sensmail.keys.roots import Roots
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,12 @@ class Drill:
     tombstones: int
 
 
-def drill(place: Place, officers: OfficersRoot) -> Drill:
-    """Open the copy in `place` by two officers' keys and read every key in it. Writes nothing.
+def drill(place: Place, officers: Roots) -> Drill:
+    """Open the copy in `place` by two officers and read every key in it. Writes nothing.
+
+    Args:
+        place: any directory that holds a copy.
+        officers: the `PiecesRoot` of their two pieces.
 
     Raises:
         RecoveryError: these officers do not open it. KeyFileMissing, Damaged, PlaceUnreachable.

@@ -39,6 +39,10 @@ class PlaceEmpty(PlaceUnreachable):
     """A place answers but holds nothing, as an unmounted directory does."""
 
 
+class PlaceNotNamed(KeyFailure):
+    """A place that holds a copy is neither named nor declared lost, or the declaration does not fit."""
+
+
 class RollIncomplete(KeyFailure):
     """A new epoch is in use, but an old epoch key may still be readable in some place: state `destroying`."""
 
@@ -57,6 +61,10 @@ class CounterLost(KeyFailure):
 
 class RootError(KeyFailure):
     """The root key cannot be used."""
+
+
+class SettingsError(RootError):
+    """The settings of a root provider are incomplete or wrong."""
 
 
 class RootUnavailable(RootError):
@@ -80,8 +88,12 @@ class SubjectDestroyed(KeyFailure):
 
 
 class VersionNotUsable(KeyFailure):
-    """This version is kept for restores only, or is destroyed."""
+    """What this version's state does not allow: a restore-only or destroyed one opens nothing online."""
 
 
 class RecoveryError(KeyFailure):
     """The officers' keys do not open this copy."""
+
+
+class OfficerKeyError(RecoveryError):
+    """An officer's key file cannot be made or read."""

@@ -8,57 +8,39 @@ with Keyring.open([Place(first), Place(second)], root) as ring:
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
-from sensmail.keys import counter, replicas, roll, slot, snapshot
-from sensmail.keys.errors import (
-    KeyFileExists,
-    PlaceUnreachable,
-    RollIncomplete,
-    SubjectClosed,
-    SubjectDestroyed,
-    UnknownSubject,
-    VersionNotUsable,
-)
+from sensmail.keys import counter, remembered, replicas, roll, slot, snapshot
+from sensmail.keys.errors import KeyFileExists, PlaceUnreachable, RollIncomplete, VersionNotUsable
 from sensmail.keys.journal import Journal
 from sensmail.keys.lock import check_distinct, take_lock
 from sensmail.keys.material import KEY_BYTES, SUBJECT_BYTES, KeyState, SubjectKey
 from sensmail.keys.places import Place
+from sensmail.keys.reading import ReadableRing
 from sensmail.keys.recovery import Officers, officers_of
 from sensmail.keys.replicas import Replicas
-from sensmail.keys.roots import Root
+from sensmail.keys.roots import Root, Roots, as_tuple
 from sensmail.keys.snapshot import Epoch
-from sensmail.keys.state import Act, Operation, State, Tombstone, pack
+from sensmail.keys.state import Act, Operation, State, pack, pack_places
 
 
-@dataclass(frozen=True)
-class Status:
-    """What a report may show of a keyring."""
-
-    ring: str
-    epoch: int
-    sequence: int
-    destroying: bool  # an old epoch key, or the keys of a dropped subject, may still be readable somewhere
-    recovery: bool  # officers can open it
-    places: dict[str, str]  # "in step", or what is wrong
-
-
-class Keyring:
+class Keyring(ReadableRing):
     """An open key file. Methods may be called from several threads; reading never waits for writing."""
 
-    def __init__(self, lock: int, root: Root, held: Replicas, state: State, numbers: counter.Counter) -> None:
-        self._lock, self._root, self._replicas, self._state, self._counter = lock, root, held, state, numbers
-        self._unshared: frozenset[bytes] = frozenset()  # subjects whose newest key other places may not have yet
-        self._writing = threading.RLock()
+    def __init__(
+        self, lock: int, roots: tuple[Root, ...], held: Replicas, state: State, numbers: counter.Counter
+    ) -> None:
+        super().__init__(held, state, numbers)
+        self._lock, self._roots = lock, roots
+        self._known: remembered.Places = state.places  # to be remembered; on disk with the next write
 
     @classmethod
-    def create(cls, places: Sequence[Place], root: Root, officers: Officers | None) -> Keyring:
-        """Make a new, empty key file in at least two places.
+    def create(cls, places: Sequence[Place], roots: Roots, officers: Officers | None) -> Keyring:
+        """Make a new, empty key file in at least two places, wrapped by the last of the roots.
 
         Raises:
             KeyFileExists: a place holds one already. PlaceUnreachable, PlaceFull, RootError.
@@ -67,12 +49,14 @@ class Keyring:
         for place in places:
             if place.read(snapshot.NAME) is not None:
                 raise KeyFileExists(f"{place}: holds a key file; open it, or name an empty directory")
+        state, several = State(), as_tuple(roots)
+        state.places = remembered.compare({}, places, ())
         lock = take_lock(places[0])
         try:
             epoch = Epoch(os.urandom(16), 1, os.urandom(KEY_BYTES))
-            data = snapshot.seal(epoch, 0, State().encode())
+            data = snapshot.seal(epoch, 0, state.encode())
             start = Journal.start(epoch, 0, data)
-            roll.prepare(tuple(places), start, data, roll.wrap(epoch, root, officers))
+            roll.prepare(tuple(places), start, data, roll.wrap(epoch, several[-1], officers))
             numbers = counter.Counter(places[0], epoch.ring)
             numbers.write()
             for place in reversed(places):  # the first place last: it decides whether there is a key file
@@ -80,37 +64,54 @@ class Keyring:
         except BaseException:
             os.close(lock)
             raise
-        return cls(lock, root, Replicas(places, start), State(), numbers)
+        return cls(lock, several, Replicas(places, start), state, numbers)
 
     @classmethod
     def open(
-        cls, places: Sequence[Place], root: Root, *, fill_empty: bool = False, issued: int | None = None
+        cls,
+        places: Sequence[Place],
+        roots: Roots,
+        *,
+        fill_empty: bool = False,
+        issued: int | None = None,
+        lost: Sequence[Path] = (),
     ) -> Keyring:
         """Open the key file of the first place, which must answer; others may be missing, and then nothing is written.
 
         Args:
             places: the first leads.
-            root: the root key that wrapped the present epoch key, or two officers.
+            roots: the generations at hand, oldest to newest: the slot's root id says which opens, the newest wraps from
+                now on. Or two officers.
             fill_empty: an empty place is a new one, to be filled; without it, it counts as not mounted.
             issued: the highest opening number that the records hold, where the counter is lost.
+            lost: directories of places that were destroyed physically; the key file remembers the declaration.
 
         Raises:
+            PlaceNotNamed: a place that the key file remembers is neither in `places` nor in `lost`.
             Locked, and everything that `replicas.load` and `counter.load` name.
         """
         check_distinct(places)
         lock = take_lock(places[0])
         try:
-            held, state, fresh = replicas.load(places, root, fill_empty=fill_empty)
+            several = as_tuple(roots)
+            held, state, fresh, known = replicas.load(places, several, fill_empty=fill_empty, lost=lost)
             if issued is None:
                 numbers = counter.load(places[0], held.epoch.ring, state.openings)
             else:
-                numbers = counter.Counter(places[0], held.epoch.ring, max(issued, state.openings), state.openings)
+                floor = state.openings  # given out before the snapshot, perhaps never used: settled as far as both say
+                numbers = counter.Counter(places[0], held.epoch.ring, max(issued, floor), min(issued, floor))
                 numbers.write()
+            ring = cls(lock, several, held, state, numbers)
+            ring._known = known
+            ring._unshared = frozenset(fresh) if held.behind else frozenset()
+            try:
+                ring._remember_places()
+            except PlaceUnreachable:
+                if lost:
+                    raise  # a new place may wait: it is remembered, and filled, with the next write
         except BaseException:
             os.close(lock)
             raise
-        ring = cls(lock, root, held, state, numbers)
-        ring._unshared = frozenset(fresh) if held.behind else frozenset()
         return ring
 
     def close(self) -> None:
@@ -122,70 +123,6 @@ class Keyring:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    # reading
-
-    def key(self, subject: bytes, version: int | None = None, *, restoring: bool = False) -> SubjectKey:
-        """A key of a subject: the active version, or the one that an envelope names.
-
-        Args:
-            subject: 16 bytes.
-            version: the version to give; None for the active one, to seal with.
-            restoring: also give a version that is kept for restores.
-
-        Raises:
-            UnknownSubject, SubjectClosed, SubjectDestroyed, VersionNotUsable.
-            PlaceUnreachable: no version was named, and the newest may never have been acknowledged: it seals nothing
-                before the missing place has it. (An envelope that names a version proves that it was acknowledged.)
-        """
-        held = self._having(subject)
-        if self._state.closed.get(subject):
-            raise SubjectClosed(f"subject {subject.hex()}: closed; its values open nothing")
-        key = _version(held, len(held) if version is None else version)
-        if key.state is KeyState.DESTROYED or (key.state is KeyState.RESTORE_ONLY and not restoring):
-            raise VersionNotUsable(f"subject {subject.hex()}: key version {key.version} is {key.state.name.lower()}")
-        if version is None and subject in self._unshared:
-            missing = ", ".join(str(each) for each in self._replicas.behind)
-            raise PlaceUnreachable(f"subject {subject.hex()}: its newest key must be in {missing} first")
-        return key
-
-    def versions(self, subject: bytes) -> dict[int, KeyState]:
-        """Every version of a subject's key and its state; empty for a subject without keys."""
-        return {key.version: key.state for key in self._state.versions(subject)}
-
-    def tombstone(self, subject: bytes) -> Tombstone | None:
-        """The tombstone of a subject whose keys were dropped."""
-        return self._state.tombstone(subject)
-
-    def tombstones(self) -> Iterator[Tombstone]:
-        """All of them, by subject id; a restore compares rows without a key with this list."""
-        with self._writing:
-            return self._state.all_tombstones()
-
-    def destroyed(self, subject: bytes) -> bool:
-        """Whether the keys of a dropped subject are gone from every place, so that a certificate may say so."""
-        tombstone = self._state.tombstone(subject)
-        return tombstone is not None and tombstone.epoch <= self._state.destroyed_through
-
-    def subjects(self) -> Iterator[bytes]:
-        """Ids of all subjects that have keys, in order."""
-        with self._writing:
-            return self._state.keys.subjects()
-
-    def status(self) -> Status:
-        """Where the key file stands; shows no key."""
-        held, state = self._replicas, self._state
-        wrapped = slot.parse(held.places[0].read(slot.name(held.epoch.number)), str(held.places[0]))
-        return Status(
-            ring=held.epoch.ring.hex(),
-            epoch=held.epoch.number,
-            sequence=held.journal.sequence,
-            destroying=state.dropping or state.destroyed_through < held.epoch.number - 1,
-            recovery=bool(wrapped.recovery),
-            places={str(each): str(held.behind.get(each, "in step")) for each in held.places},
-        )
-
-    # writing
 
     def new_subject_key(self) -> SubjectKey:
         """A new subject with a random id and its first key, durable in every place before this returns.
@@ -200,13 +137,62 @@ class Keyring:
         return self._make([(os.urandom(SUBJECT_BYTES), 1) for _ in range(count)])
 
     def new_versions(self, subjects: Sequence[bytes]) -> list[SubjectKey]:
-        """A new key version for each subject, closed ones too; the version before it becomes restore-only.
+        """A new key version for each subject, closed ones too; the version before it becomes replaced.
 
         Raises:
             UnknownSubject, SubjectDestroyed, PlaceUnreachable, PlaceFull, Unusable.
         """
         with self._writing:
             return self._make([(each, self._count(each) + 1) for each in dict.fromkeys(subjects)])
+
+    def adopt(self, subjects: Iterable[bytes]) -> list[SubjectKey]:
+        """First keys for subjects whose ids exist elsewhere; who has keys is skipped. Returns what was made.
+
+        Raises:
+            SubjectDestroyed: an id stands on the list of tombstones; no key was made. PlaceUnreachable, PlaceFull.
+        """
+        with self._writing:
+            new = [each for each in dict.fromkeys(subjects) if not self._state.count(each)]
+            for each in new:
+                if self._state.tombstone(each):
+                    self._refuse(each)
+                if not any(each):
+                    raise ValueError("a subject id of zeros names nobody")
+            return self._make([(each, 1) for each in new])
+
+    def replace(self, subjects: Iterable[bytes]) -> list[SubjectKey]:
+        """A new version for each subject that has no replaced one, so that a repeated call makes no third.
+
+        Subjects that were destroyed meanwhile are skipped. Returns what was made.
+
+        Raises:
+            UnknownSubject: no version was made. PlaceUnreachable, PlaceFull, Unusable.
+        """
+        with self._writing:
+            wanted = []
+            for each in dict.fromkeys(subjects):
+                count, before = self._state.newest(each)
+                if count and before is not KeyState.REPLACED:
+                    wanted.append((each, count + 1))
+                elif not count and not self._state.tombstone(each):
+                    self._refuse(each)
+            return self._make(wanted)
+
+    def retire_replaced(self) -> int:
+        """Every replaced version of every subject is kept for restores only from now on. Returns how many.
+
+        Raises:
+            PlaceUnreachable, PlaceFull, Unusable: nothing has changed.
+        """
+        return self._change_all(KeyState.REPLACED, Act.RETIRE)
+
+    def destroy_retired(self) -> int:
+        """Drop every restore-only version of every subject. They are gone for good after the next `roll`.
+
+        Raises:
+            PlaceUnreachable, PlaceFull, Unusable: nothing has changed.
+        """
+        return self._change_all(KeyState.RESTORE_ONLY, Act.DESTROY_RETIRED)
 
     def close_subjects(self, subjects: Iterable[bytes]) -> None:
         """Their keys open nothing any more, until reopened."""
@@ -218,15 +204,16 @@ class Keyring:
         self._change(subjects, lambda each: Operation(Act.REOPEN, each))
 
     def destroy_version(self, subject: bytes, version: int) -> None:
-        """Drop one replaced version. It is gone for good after the next `roll`.
+        """Drop one restore-only version. It is gone for good after the next `roll`.
 
         Raises:
-            VersionNotUsable: the active version; make a new one first. UnknownSubject.
+            VersionNotUsable: an active or replaced version, which values may still need. UnknownSubject.
         """
         with self._writing:
-            held = self._having(subject)
-            if _version(held, version).state is KeyState.ACTIVE:
-                raise VersionNotUsable(f"subject {subject.hex()}: key version {version} is active; replace it first")
+            state = self._having(subject, version).state
+            if state in {KeyState.ACTIVE, KeyState.REPLACED}:
+                text = f"subject {subject.hex()}: key version {version} is {state.name.lower()}"
+                raise VersionNotUsable(f"{text}; replace and retire it first")
             self._write([Operation(Act.DESTROY_VERSION, subject, version)])
 
     def destroy_subjects(self, subjects: Iterable[bytes]) -> None:
@@ -234,12 +221,15 @@ class Keyring:
         now = int(time.time())
         self._change(subjects, lambda each: Operation(Act.DESTROY_SUBJECT, each, now))
 
-    def roll(self, *, root: Root | None = None, officers: Officers | None = None) -> int:
+    def roll(
+        self, *, root: Root | None = None, officers: Officers | None = None, progress: roll.Progress = roll.silent
+    ) -> int:
         """A new epoch; completes one that was left `destroying` first. Returns the new epoch's number.
 
         Args:
-            root: wrap the new epoch key by this root from now on.
+            root: a new generation, which wraps the new epoch key and those to come. Without it, the newest at hand.
             officers: encrypt it to these officers from now on; without it, to those of the present slot.
+            progress: told the phase that begins, see `roll`; must not raise.
 
         Raises:
             PlaceUnreachable, PlaceFull, RootError: nothing has changed.
@@ -248,18 +238,20 @@ class Keyring:
         with self._writing:
             held = self._replicas
             held.require_sound()
-            roll.finish(held, self._state, self._root)
+            self._remember_places()
+            roll.finish(held, self._state, self._roots, progress)
             name = slot.name(held.epoch.number)
             wrapped = slot.parse(held.places[0].read(name), f"{held.places[0]}: {name}")
             self._state.openings = self._counter.issued
+            several = self._roots if root is None else (*(each for each in self._roots if each is not root), root)
             try:
-                roll.begin(held, self._state, root or self._root, officers or officers_of(wrapped.recovery))
+                roll.begin(held, self._state, several[-1], officers or officers_of(wrapped.recovery), progress)
             except RollIncomplete:
-                self._root = root or self._root
+                self._roots = several
                 raise
-            self._root = root or self._root
+            self._roots = several
             self._unshared = frozenset()
-            roll.finish(held, self._state, self._root)
+            roll.finish(held, self._state, several, progress)
             return held.epoch.number
 
     def reserve_openings(self, count: int) -> range:
@@ -272,12 +264,19 @@ class Keyring:
         with self._writing:
             self._counter.settle(through)
 
+    def release_openings(self, through: int) -> None:
+        """Before a clean stop: no number above this one was used, so none of them will need a record."""
+        with self._writing:
+            self._counter.release(through, self._state.openings)
+
     def unsettled_openings(self) -> range:
         """Numbers that may lack a record: after a start, find each record or write a void one."""
         return self._counter.unsettled()
 
     def _make(self, wanted: list[tuple[bytes, int]]) -> list[SubjectKey]:
-        made = [SubjectKey(subject, version, os.urandom(KEY_BYTES)) for subject, version in wanted]
+        fresh = os.urandom(KEY_BYTES * len(wanted))
+        keys = (fresh[at : at + KEY_BYTES] for at in range(0, len(fresh), KEY_BYTES))
+        made = [SubjectKey(subject, version, key) for (subject, version), key in zip(wanted, keys, strict=True)]
         self._write([Operation(Act.NEW_KEY, each.subject, each.version, each.material) for each in made])
         return made
 
@@ -288,27 +287,30 @@ class Keyring:
                 self._count(each)
             self._write([operation(each) for each in wanted])
 
+    def _change_all(self, state: KeyState, act: Act) -> int:
+        with self._writing:
+            count = self._state.states()[state]
+            self._write([Operation(act)] if count else [])
+            return count
+
     def _write(self, operations: list[Operation]) -> None:
         """One record: all of it is kept, or nothing."""
         with self._writing:
-            record = pack(operations)
-            self._replicas.append(record)
-            self._state.apply(record, self._replicas.epoch.number)
+            if operations:
+                self._remember_places()
+                self._append(pack(operations))
+
+    def _remember_places(self) -> None:
+        if self._known != self._state.places:
+            record = pack_places(self._known)
+            self._replicas.remember(record)
+            self._applied(record)
+
+    def _append(self, record: bytes) -> None:
+        self._replicas.append(record)
+        self._applied(record)
+
+    def _applied(self, record: bytes) -> None:
+        self._state.apply(record, self._replicas.epoch.number)
+        if not self._replicas.behind:
             self._unshared = frozenset()
-
-    def _having(self, subject: bytes) -> list[SubjectKey]:
-        return self._state.versions(subject) or self._refuse(subject)
-
-    def _count(self, subject: bytes) -> int:
-        return self._state.count(subject) or self._refuse(subject)
-
-    def _refuse(self, subject: bytes) -> NoReturn:
-        if tombstone := self._state.tombstone(subject):
-            raise SubjectDestroyed(f"subject {subject.hex()}: its keys were dropped in epoch {tombstone.epoch}")
-        raise UnknownSubject(f"subject {subject.hex()}: no key was ever made for it in this key file")
-
-
-def _version(held: list[SubjectKey], version: int) -> SubjectKey:
-    if not 1 <= version <= len(held):
-        raise UnknownSubject(f"subject {held[0].subject.hex()}: has no key version {version}, but {len(held)} in all")
-    return held[version - 1]

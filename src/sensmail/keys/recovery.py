@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from sensmail.keys.errors import RecoveryError, RootUnavailable
+from sensmail.keys.errors import RecoveryError
 from sensmail.keys.material import KEY_BYTES
-from sensmail.keys.roots import Destruction
 
 OFFICERS = 3
-PAIRS = ((0, 1), (0, 2), (1, 2))
+Pair = tuple[int, int]
+PAIRS: tuple[Pair, ...] = ((0, 1), (0, 2), (1, 2))
 _PUBLIC_BYTES = 32
 _HALF_BYTES = 80  # 32 encapsulated key, 32 ciphertext, 16 tag
 RECOVERY_BYTES = OFFICERS * _PUBLIC_BYTES + 2 * len(PAIRS) * _HALF_BYTES
@@ -54,7 +53,7 @@ class Officers:
         parts = list(self.keys)
         for pair in PAIRS:
             half = os.urandom(KEY_BYTES)
-            for officer, share in zip(pair, (half, _xor(half, key)), strict=True):
+            for officer, share in zip(pair, (half, xor(half, key)), strict=True):
                 public = X25519PublicKey.from_public_bytes(self.keys[officer])
                 parts.append(_SUITE.encrypt(share, public, info=_info(pair, officer, context)))
         return b"".join(parts)
@@ -76,16 +75,8 @@ def officers_of(recovery: bytes) -> Officers | None:
     return Officers((first, second, third))
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What one officer contributes: a half for each of the two pairs. It tells nothing without a second piece."""
-
-    officer: int
-    halves: dict[tuple[int, int], bytes] = field(repr=False)
-
-
-def piece(private: X25519PrivateKey, recovery: bytes, context: bytes) -> Piece:
-    """An officer's act, on the officer's own offline machine.
+def halves(private: X25519PrivateKey, recovery: bytes, context: bytes) -> tuple[int, dict[Pair, bytes]]:
+    """Which of the three an officer is, and that officer's half of each pair.
 
     Raises:
         RecoveryError: the key is none of the three, or the recovery part was changed or belongs to another epoch.
@@ -95,7 +86,7 @@ def piece(private: X25519PrivateKey, recovery: bytes, context: bytes) -> Piece:
     if officers is None or public not in officers.keys:
         raise RecoveryError(f"officer key {public.hex()[:16]}… is none of those this copy was encrypted to")
     officer = officers.keys.index(public)
-    halves = {}
+    found = {}
     for number, pair in enumerate(PAIRS):
         if officer in pair:
             start = OFFICERS * _PUBLIC_BYTES + (2 * number + pair.index(officer)) * _HALF_BYTES
@@ -103,52 +94,14 @@ def piece(private: X25519PrivateKey, recovery: bytes, context: bytes) -> Piece:
                 half = _SUITE.decrypt(recovery[start : start + _HALF_BYTES], private, _info(pair, officer, context))
             except (InvalidTag, ValueError):
                 raise RecoveryError("the recovery part was changed, or belongs to another key file or epoch") from None
-            halves[pair] = half
-    return Piece(officer, halves)
+            found[pair] = half
+    return officer, found
 
 
-def join(one: Piece, two: Piece) -> bytes:
-    """The epoch key from the pieces of two different officers.
-
-    Raises:
-        RecoveryError: both pieces come from one officer.
-    """
-    pair = (min(one.officer, two.officer), max(one.officer, two.officer))
-    if pair not in PAIRS:
-        raise RecoveryError("two different officers are needed; both pieces come from one")
-    return _xor(one.halves[pair], two.halves[pair])
-
-
-class OfficersRoot:
-    """Two officers in the stead of the root key: opens a copy, wraps nothing. Roll to a real root after opening."""
-
-    destruction = Destruction("none", "The officers' own keys; they are not this system's to destroy.")
-    slot_part: Literal["wrapped", "recovery"] = "recovery"
-
-    def __init__(self, one: X25519PrivateKey, two: X25519PrivateKey) -> None:
-        self._keys = one, two
-
-    def identity(self) -> bytes:
-        """No root key of this system: zeros."""
-        return bytes(16)
-
-    def wrap(self, key: bytes, context: bytes) -> bytes:  # noqa: ARG002  the interface of a root
-        """Refused: officers recover, they do not run a host."""
-        raise RootUnavailable("two officers open a copy, but wrap no key; name a root key to roll to")
-
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """The epoch key from the recovery part. Raises RecoveryError."""
-        one, two = (piece(each, wrapped, context) for each in self._keys)
-        return join(one, two)
-
-    def destroy(self) -> None:
-        """Refused."""
-        raise RootUnavailable("the officers' keys are not this system's to destroy")
-
-
-def _xor(one: bytes, two: bytes) -> bytes:
+def xor(one: bytes, two: bytes) -> bytes:
+    """Of two halves the key, of the key and one half the other."""
     return bytes(a ^ b for a, b in zip(one, two, strict=True))
 
 
-def _info(pair: tuple[int, int], officer: int, context: bytes) -> bytes:
+def _info(pair: Pair, officer: int, context: bytes) -> bytes:
     return b"sensmail recovery v1\0" + bytes([*pair, officer]) + context

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sensmail.keys import journal, slot, snapshot
+from sensmail.keys import journal, remembered, slot, snapshot
 from sensmail.keys.errors import (
     Damaged,
     Diverged,
@@ -24,7 +25,7 @@ from sensmail.keys.errors import (
 )
 from sensmail.keys.journal import Journal, Scan
 from sensmail.keys.places import Place
-from sensmail.keys.roots import Root
+from sensmail.keys.roots import Root, Roots, as_tuple
 from sensmail.keys.slot import Slot
 from sensmail.keys.snapshot import Epoch
 from sensmail.keys.state import State
@@ -48,6 +49,7 @@ class Replicas:
         self.places = tuple(places)
         self.journal = journal_
         self.behind: dict[Place, KeyFailure] = {}  # places that miss something, and why
+        self.unknown: frozenset[Place] = frozenset()  # not remembered by the key file, so not to be filled yet
         self._broken = ""
 
     @property
@@ -62,11 +64,27 @@ class Replicas:
             PlaceUnreachable, PlaceFull: nothing was kept anywhere.
             Unusable: it could not be taken back; whether it was kept shows on opening.
         """
-        self.require_all()
+        self._append(record, self.places)
+
+    def remember(self, record: bytes) -> None:
+        """Make the record that names all places durable where the key file lies; only then fill those that are new.
+
+        Raises:
+            As `append`, of the places that were known before.
+        """
+        first, *others = self.places
+        self._append(record, (first, *(each for each in others if each not in self.unknown)))
+        for place in self.unknown - {first}:
+            self.behind.setdefault(place, PlaceUnreachable(f"{place}: is new, and not filled yet"))
+        self.unknown = frozenset()
+        self.catch_up()
+
+    def _append(self, record: bytes, places: Sequence[Place]) -> None:
+        self._require(places)
         frame, name, reached = self.journal.frame(record), self.journal.name, []
         self._broken = "a write was interrupted"
         try:
-            for place in self.places:
+            for place in places:
                 reached.append(place)
                 place.append(name, self.journal.end, frame)
         except KeyFailure as failure:
@@ -80,19 +98,23 @@ class Replicas:
         Raises:
             PlaceUnreachable: one does not. Unusable, Damaged.
         """
+        self._require(self.places)
+
+    def _require(self, places: Sequence[Place]) -> None:
         self.require_sound()
         first, name, end = self.places[0], self.journal.name, self.journal.end
         if first.size(name) != end:
             raise Damaged(f"{first}: {name} was changed by another program; open the key file again")
-        for place in self.places[1:]:
+        for place in places[1:]:
             try:
                 if place.size(name) != end:
                     self.behind[place] = Damaged(f"{place}: {name} is not as long as that of {first}")
             except PlaceUnreachable as failure:
                 self.behind[place] = failure
         self.catch_up()
-        for reason in self.behind.values():
-            raise PlaceUnreachable(str(reason)) from reason
+        for place, reason in self.behind.items():
+            if place in places:
+                raise PlaceUnreachable(str(reason)) from reason
 
     def require_sound(self) -> None:
         """Raise Unusable after a failure that could not be taken back."""
@@ -108,8 +130,8 @@ class Replicas:
         self._broken, self.journal = "", journal_
 
     def catch_up(self) -> None:
-        """Bring places that are behind to the first place's state, where they can be reached."""
-        for place in list(self.behind):
+        """Bring places that are behind to the first place's state, where they can be reached and are remembered."""
+        for place in [each for each in self.behind if each not in self.unknown]:
             try:
                 self._refill(place)
             except PlaceUnreachable as failure:
@@ -167,27 +189,31 @@ def bury(place: Place, epoch: Epoch) -> None:
             place.remove(left)
 
 
-def read_copy(place: Place, root: Root) -> tuple[Journal, State]:
+def read_copy(place: Place, roots: Roots) -> tuple[Journal, State]:
     """Read one place by itself: no lock, nothing written. For drills; a torn last record is left out.
 
     Raises:
         KeyFileMissing, Damaged, WrongRoot, RootUnavailable, RecoveryError, PlaceUnreachable.
     """
-    epoch, copy = _open_first(place, root)
+    epoch, copy = _open_first(place, as_tuple(roots))
     return copy.scan.journal, _replay(epoch, copy, place)[0]
 
 
-def load(places: Sequence[Place], root: Root, *, fill_empty: bool) -> tuple[Replicas, State, list[bytes]]:
+def load(
+    places: Sequence[Place], roots: Sequence[Root], *, fill_empty: bool, lost: Sequence[Path] = ()
+) -> tuple[Replicas, State, list[bytes], remembered.Places]:
     """Open the key file of the first place and compare every other place with it.
 
     Returns:
-        The places, the state, and the subjects that got a key in the last record, which other places may not have yet.
+        The places, the state, the subjects that got a key in the last record, which other places may not have yet, and
+        what the key file is to remember of its places.
 
     Raises:
+        PlaceNotNamed: nothing was written.
         KeyFileMissing, Damaged, Diverged, FirstPlaceBehind, PlaceEmpty, PlaceUnreachable, WrongRoot, RootUnavailable.
     """
     first = places[0]
-    epoch, copy = _open_first(first, root)
+    epoch, copy = _open_first(first, roots)
     replicas = Replicas(places, copy.scan.journal)
     for place in places[1:]:
         try:
@@ -200,9 +226,11 @@ def load(places: Sequence[Place], root: Root, *, fill_empty: bool) -> tuple[Repl
                 raise PlaceUnreachable(text) from failure
             replicas.behind[place] = failure
     state, fresh = _replay(epoch, copy, first)
+    known = remembered.compare(state.places, places, lost)
+    replicas.unknown = frozenset(each for each in places if state.places.get(remembered.name(each.directory)) != 0)
     _settle(first, copy)
     replicas.catch_up()
-    return replicas, state, fresh
+    return replicas, state, fresh, known
 
 
 def _replay(epoch: Epoch, copy: _Copy, place: Place) -> tuple[State, list[bytes]]:
@@ -213,7 +241,7 @@ def _replay(epoch: Epoch, copy: _Copy, place: Place) -> tuple[State, list[bytes]
     return state, fresh
 
 
-def _open_first(place: Place, root: Root) -> tuple[Epoch, _Copy]:
+def _open_first(place: Place, roots: Sequence[Root]) -> tuple[Epoch, _Copy]:
     data = place.read(snapshot.NAME)
     if data is None:
         raise KeyFileMissing(f"{place}: holds no key file; create one, or name the place that has it first")
@@ -222,7 +250,7 @@ def _open_first(place: Place, root: Root) -> tuple[Epoch, _Copy]:
     wrapped = slot.parse(place.read(name), f"{place}: {name}")
     if (wrapped.ring, wrapped.epoch) != (found.ring, found.epoch):
         raise Damaged(f"{place}: {name} is of epoch {wrapped.epoch}, the snapshot of epoch {found.epoch}")
-    epoch = Epoch(found.ring, found.epoch, wrapped.unwrap(root, f"{place}: {name}"))
+    epoch = Epoch(found.ring, found.epoch, wrapped.unwrap(roots, f"{place}: {name}"))
     return epoch, _read(place, epoch, found.sequence, data)
 
 

@@ -1,10 +1,10 @@
 """The roll: a new epoch key for everything that is left, and the end of the old one in every place.
 
-1. The new slot, journal and snapshot become durable in every place, under names that nothing refers to yet.
-2. The new snapshot takes the old one's name, in the first place first. From here on the new epoch is in use.
-3. Every place's slot and snapshot are read back and opened.
-4. The old epoch's slot is overwritten in place in every place, and read back.
-5. A record says so. Only now is a subject whose keys were dropped destroyed.
+1. prepare: the new slot, journal and snapshot become durable in every place, under names that nothing refers to yet.
+2. publish: the new snapshot takes the old one's name, in the first place first. From here on the new epoch is in use.
+3. acknowledge: every place's slot and snapshot are read back and opened.
+4. bury: the old epoch's slot is overwritten in place in every place, and read back.
+5. record: a record says so. Only now is a subject whose keys were dropped destroyed.
 
 A failure in 1 leaves everything as it was. A failure in 2 to 5 leaves the state `destroying`, which `finish` completes.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 
 from sensmail.keys import journal, slot, snapshot
 from sensmail.keys.errors import Damaged, KeyFailure, RollIncomplete, Unusable
@@ -26,8 +27,14 @@ from sensmail.keys.slot import Slot
 from sensmail.keys.snapshot import Epoch
 from sensmail.keys.state import Act, Operation, State, pack
 
+Progress = Callable[[str], object]  # told "prepare", "publish", "acknowledge", "bury", "record" as each begins
 
-def begin(replicas: Replicas, state: State, root: Root, officers: Officers | None) -> None:
+
+def silent(_phase: str) -> None:
+    """For a roll that nobody watches."""
+
+
+def begin(replicas: Replicas, state: State, root: Root, officers: Officers | None, progress: Progress) -> None:
     """Steps 1 and 2.
 
     Raises:
@@ -35,6 +42,7 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
         RollIncomplete: the new epoch is in use, a place misses it.
         Unusable: whether the new epoch is in use shows on opening.
     """
+    progress("prepare")
     replicas.require_all()
     old = replicas.epoch
     epoch = Epoch(old.ring, old.number + 1, os.urandom(KEY_BYTES))
@@ -46,6 +54,7 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
         for place in replicas.places:
             _discard(place, epoch)
         raise
+    progress("publish")
     replicas.break_off("a roll was interrupted")
     try:
         replicas.places[0].publish(snapshot.NEW, snapshot.NAME)
@@ -61,7 +70,7 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
     incomplete(replicas)
 
 
-def finish(replicas: Replicas, state: State, root: Root) -> None:
+def finish(replicas: Replicas, state: State, roots: Sequence[Root], progress: Progress) -> None:
     """Steps 3 to 5, and whatever an earlier roll left undone; nothing when nothing is.
 
     Raises:
@@ -70,13 +79,16 @@ def finish(replicas: Replicas, state: State, root: Root) -> None:
     ended = replicas.epoch.number - 1
     if state.destroyed_through >= ended:
         return
+    progress("acknowledge")
     replicas.catch_up()
     record = pack([Operation(Act.EPOCH_DESTROYED, number=ended)])
     try:
         for place in replicas.places:
-            acknowledge(place, replicas, root)
+            acknowledge(place, replicas, roots)
+        progress("bury")
         for place in replicas.places:
             bury(place, replicas.epoch)
+        progress("record")
         replicas.append(record)
     except KeyFailure as failure:
         raise RollIncomplete(f"epoch {ended} is not destroyed everywhere yet: {failure}; then roll again") from failure
@@ -104,15 +116,15 @@ def wrap(epoch: Epoch, root: Root, officers: Officers | None) -> Slot:
     return Slot(epoch.ring, epoch.number, True, root.identity(), root.wrap(epoch.key, bound), recovery)
 
 
-def acknowledge(place: Place, replicas: Replicas, root: Root) -> None:
-    """Step 3: read back what this place holds, unwrap it by the root and open the whole snapshot.
+def acknowledge(place: Place, replicas: Replicas, roots: Sequence[Root]) -> None:
+    """Step 3: read back what this place holds, unwrap it by its root and open the whole snapshot.
 
     Raises:
         Damaged: it does not open, or opens to something else. PlaceUnreachable, RootError.
     """
     name = slot.name(replicas.epoch.number)
     held = slot.parse(place.read(name), f"{place}: {name}")
-    epoch = Epoch(held.ring, held.epoch, held.unwrap(root, f"{place}: {name}"))
+    epoch = Epoch(held.ring, held.epoch, held.unwrap(roots, f"{place}: {name}"))
     data = place.read(snapshot.NAME) or b""
     found = snapshot.header(data, str(place))
     if epoch != replicas.epoch or (found.ring, found.epoch) != (epoch.ring, epoch.number):

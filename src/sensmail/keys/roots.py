@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -29,6 +30,7 @@ class Destruction:
 class Root(Protocol):
     """One root key. `wrap` and `unwrap` bind the key to a context, so that a wrapped key cannot be moved."""
 
+    provider: str  # "file", "pkcs11", "ncloud_kms"; "officers" for those who only recover
     destruction: Destruction
     slot_part: Literal["wrapped", "recovery"]  # which part of a slot this root opens
 
@@ -45,6 +47,40 @@ class Root(Protocol):
         """Make the root key unusable for good, as far as `destruction` says. Raises RootUnavailable."""
 
 
+Roots = Root | Sequence[Root]  # the generations that are at hand, oldest to newest
+
+
+def as_tuple(roots: Roots) -> tuple[Root, ...]:
+    """Several generations, even where there is one. Raises ValueError for none."""
+    made = tuple(roots) if isinstance(roots, Sequence) else (roots,)
+    if not made:
+        raise ValueError("a key file needs a root key; name one")
+    return made
+
+
+def pick(roots: Sequence[Root], identity: bytes, where: str) -> Root:
+    """The root that wrapped a slot, or officers in its stead.
+
+    Raises:
+        WrongRoot: another root wrapped it. RootUnavailable: the one that does not answer may be it.
+    """
+    found, failure = [], None
+    for root in reversed(roots):
+        if root.slot_part == "recovery":
+            return root
+        try:
+            held = root.identity()
+        except RootUnavailable as error:
+            failure = error
+            continue
+        if held == identity:
+            return root
+        found.append(held.hex())
+    if failure:
+        raise failure
+    raise WrongRoot(f"{where}: wrapped by root {identity.hex()}, but here is {', '.join(found)}")
+
+
 OVERWRITTEN = Destruction(
     "software",
     "The key's file is overwritten in place, synced and unlinked. A disk that moves blocks (SSD, copy-on-write file "
@@ -59,6 +95,7 @@ class FileRoot:
     encrypted credential: name it as `stored`, and `destroy` overwrites that one.
     """
 
+    provider = "file"
     destruction = OVERWRITTEN
     slot_part: Literal["wrapped", "recovery"] = "wrapped"
 

@@ -25,6 +25,7 @@ SOFTWARE_TOKEN = Destruction(
     "software",
     "The token is software: it unlinks its object file, whose blocks may stay readable on the disk and in snapshots.",
 )
+DESTRUCTIONS: dict[str, Destruction] = {each.name: each for each in (HARDWARE, SOFTWARE_TOKEN)}
 
 # SoftHSM2 answers a failed tag with CKR_GENERAL_ERROR, other tokens with one of the first two.
 _NOT_OPENED = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange, pkcs11.ArgumentsBad, pkcs11.GeneralError)
@@ -33,6 +34,7 @@ _NOT_OPENED = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange, pkcs11
 class Pkcs11Root:
     """An AES-256 key, sensitive and not extractable, in one token. Each call logs in and out again."""
 
+    provider = "pkcs11"
     slot_part: Literal["wrapped", "recovery"] = "wrapped"
 
     def __init__(self, module: Path, token: str, label: str, pin: str, destruction: Destruction) -> None:

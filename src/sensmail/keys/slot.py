@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sensmail.keys.errors import Damaged, WrongRoot
-from sensmail.keys.roots import Root
+from sensmail.keys.errors import Damaged
+from sensmail.keys.roots import Root, pick
 
 SLOT_BYTES = 4096
 _MAGIC = b"SMSLOT01"
@@ -44,7 +45,7 @@ class Slot:
         body = (head + self.wrapped + self.recovery).ljust(_ROOM, b"\0")
         return body + hashlib.sha256(body).digest()
 
-    def unwrap(self, root: Root, where: str) -> bytes:
+    def unwrap(self, roots: Sequence[Root], where: str) -> bytes:
         """The epoch key.
 
         Raises:
@@ -52,8 +53,7 @@ class Slot:
         """
         if not self.live:
             raise Damaged(f"{where}: the key of epoch {self.epoch} is destroyed, but the snapshot still needs it")
-        if root.slot_part != "recovery" and root.identity() != self.root:
-            raise WrongRoot(f"{where}: wrapped by root {self.root.hex()}, but this root is {root.identity().hex()}")
+        root = pick(roots, self.root, where)
         return root.unwrap(getattr(self, root.slot_part), context(self.ring, self.epoch))
 
 

@@ -4,14 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, computed_field
 
 from sensmail.policy.durations import Duration, longer, shorter
-from sensmail.policy.law import Law
+from sensmail.policy.law import TIMED, Law
 from sensmail.policy.load import Loaded
-from sensmail.policy.model import Item, Part, Period, Place, Policy, PurposeId
+from sensmail.policy.model import Caller, DutyId, Item, Part, Period, Place, Policy, PurposeId, RetentionId, Role
+
+
+class AppliedKeys(Part):
+    """Key intervals and callers. A key is replaced at the earliest reading of a period, kept to the latest."""
+
+    epoch_interval: Period
+    reseal_interval: Period
+    root_interval: Period
+    kept_for_restore: Period
+    approval: Role
+    duties: tuple[DutyId, ...] = Field(description="purposes that may open every sealed item, beside its own")
+    callers: tuple[Caller, ...]
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def epoch_days(self) -> int:
+        """Days between two epochs."""
+        return self.epoch_interval.shortest_days
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def reseal_days(self) -> int:
+        """Days between two key versions of a person."""
+        return self.reseal_interval.shortest_days
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def root_days(self) -> int:
+        """Days between two root keys."""
+        return self.root_interval.shortest_days
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def kept_for_restore_days(self) -> int:
+        """Days to keep replaced key versions."""
+        return self.kept_for_restore.longest_days
 
 
 class Applied(Part):
@@ -36,6 +72,7 @@ class Applied(Part):
     malware_update_interval: Period
     malware_check_interval: Period
     processor_inspection_interval: Period
+    keys: AppliedKeys
 
     @computed_field  # type: ignore[prop-decorator]  # mypy #1362
     @property
@@ -87,6 +124,11 @@ class Column:
     item: Item
     place: Place
 
+    @property
+    def retention(self) -> RetentionId:
+        """The period that ends its life: the column's own, or the item's."""
+        return self.place.retention or self.item.retention
+
 
 def apply(loaded: Loaded, subjects: int = 0) -> Applied:
     """Compute the applied values for that many data subjects."""
@@ -115,6 +157,7 @@ def apply(loaded: Loaded, subjects: int = 0) -> Applied:
         malware_update_interval=timed("art4.malware.update_interval"),
         malware_check_interval=timed("art4.malware.check_interval"),
         processor_inspection_interval=_inspection(policy),
+        keys=_keys(policy),
     )
 
 
@@ -126,7 +169,7 @@ def data_map(policy: Policy) -> tuple[Column, ...]:
 def stricter(policy: Policy, law: Law, path: str, subjects: int) -> Duration:
     """Return the stricter of the promise at `path` and every law about it."""
     value: Duration = value_at(policy, path)
-    for duty in law.of_path(path):
+    for duty in (duty for duty in law.of_path(path) if duty.kind in TIMED):
         choose = longer if duty.kind == "at_least" else shorter
         value = choose(value, duty.floor(subjects))
     return value
@@ -140,6 +183,13 @@ def value_at(policy: Policy, path: str) -> Duration:
     if not isinstance(here, Duration):
         raise TypeError(f"{path} is not a duration")
     return here
+
+
+def _keys(policy: Policy) -> AppliedKeys:
+    keys = policy.art4.encryption.keys
+    if keys is None:
+        raise TypeError("an earlier version of a policy is shown, not applied")
+    return AppliedKeys(**dict(keys), duties=get_args(DutyId))
 
 
 def _inspection(policy: Policy) -> Duration:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import get_args
 
+from sensmail.policy import check_keys
 from sensmail.policy.durations import Duration
 from sensmail.policy.errors import Problem, quoted
 from sensmail.policy.law import TIMED, Duty, Law
@@ -95,12 +96,12 @@ def needed_items(source: Source, _law: Law) -> Iterator[Problem]:
 
 
 def places(source: Source, _law: Law) -> Iterator[Problem]:
-    """A field number and a column belong to one place only; a retired number to none."""
+    """A field number and a column belong to one place only, a retired number to none; sealed columns name a subject."""
     numbers: dict[object, str] = {}
     columns: dict[object, str] = {}
     retired = source.entries("policy", "art2", "retired_fields")
     for path, item in _items(source):
-        for at, place in _mappings(source, (*path, "places")):
+        for at, place in source.mappings(*path, "places"):
             owner = f"{item.get('id')}, line {source.line(at)}"
             number, column = place.get("field"), (place.get("table"), place.get("column"))
             if number in retired:
@@ -111,13 +112,17 @@ def places(source: Source, _law: Law) -> Iterator[Problem]:
             if None not in column and columns.setdefault(column, owner) != owner:
                 what = f"column {quoted('.'.join(map(str, column)))} already belongs to {columns[column]}"
                 yield source.problem((*at, "column"), what, "keep it in one item")
+            if item.get("protection") == "sealed" and place.get("subject") is None:
+                what = f"sealed column {quoted('.'.join(map(str, column)))} names no subject, whose key seals it"
+                fix = f"add subject: (the column of {place.get('table')} that holds the person's id)"
+                yield source.problem(at, what, fix)
 
 
 def _free(source: Source) -> int:
     """Return the next field number that was never used."""
     used = [0, *(n for n in source.entries("policy", "art2", "retired_fields") if isinstance(n, int))]
     for path, _item in _items(source):
-        used += [n for _at, place in _mappings(source, (*path, "places")) if isinstance(n := place.get("field"), int)]
+        used += [n for _at, place in source.mappings(*path, "places") if isinstance(n := place.get("field"), int)]
     return max(used) + 1
 
 
@@ -125,7 +130,7 @@ def purposes(source: Source, _law: Law) -> Iterator[Problem]:
     """Article 1 states exactly the engine's purposes; each item serves one, and the emergency address all."""
     known: tuple[str, ...] = get_args(PurposeId)
     at: Key = ("policy", "art1", "purposes")
-    stated = [entry.get("id") for _path, entry in _mappings(source, at)]
+    stated = [entry.get("id") for _path, entry in source.mappings(*at)]
     for number, name in enumerate(stated):
         if name in stated[:number]:
             yield source.problem((*at, number, "id"), f"purpose {quoted(name)} is given twice", "keep one")
@@ -146,7 +151,7 @@ def purposes(source: Source, _law: Law) -> Iterator[Problem]:
 def officers(source: Source, _law: Law) -> Iterator[Problem]:
     """Each of the three roles is held once."""
     at: Key = ("policy", "art9", "officers")
-    held = [entry.get("role") for _path, entry in _mappings(source, at)]
+    held = [entry.get("role") for _path, entry in source.mappings(*at)]
     for number, role in enumerate(held):
         if role in held[:number]:
             yield source.problem((*at, number, "role"), f"role {quoted(role)} is given twice", "keep one entry")
@@ -178,7 +183,7 @@ def repetitions(source: Source, _law: Law) -> Iterator[Problem]:
 def versions(source: Source, _law: Law) -> Iterator[Problem]:
     """Earlier versions are older than this one, newest first."""
     after = source.get("policy", "art11", "effective")
-    for path, entry in _mappings(source, ("policy", "art11", "earlier")):
+    for path, entry in source.mappings("policy", "art11", "earlier"):
         day = entry.get("effective")
         if isinstance(day, str) and isinstance(after, str):
             if day >= after:
@@ -189,6 +194,7 @@ def versions(source: Source, _law: Law) -> Iterator[Problem]:
 
 CHECKS: tuple[Check, ...] = (
     floors, protection, needed_items, places, purposes, officers, citations, repetitions, versions,
+    check_keys.present, check_keys.intervals, check_keys.callers,
 )  # fmt: skip
 
 
@@ -197,11 +203,5 @@ def check(source: Source, law: Law) -> list[Problem]:
     return [problem for each in CHECKS for problem in each(source, law)]
 
 
-def _mappings(source: Source, path: Key) -> Iterator[tuple[Key, dict[str, Data]]]:
-    for number, entry in enumerate(source.entries(*path)):
-        if isinstance(entry, dict):
-            yield (*path, number), entry
-
-
 def _items(source: Source) -> Iterator[tuple[Key, dict[str, Data]]]:
-    return _mappings(source, ITEMS)
+    return source.mappings(*ITEMS)

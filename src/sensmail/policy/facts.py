@@ -40,6 +40,7 @@ def applied_document(loaded: Loaded, subjects: int = 0) -> dict[str, Any]:
             **column.place.model_dump(),
             "item": column.item.id,
             **column.item.model_dump(include=_ITEM_FACTS, mode="json"),
+            "retention": column.retention,
         }
         for column in data_map(loaded.policy)
     ]
@@ -56,7 +57,7 @@ def applied_document(loaded: Loaded, subjects: int = 0) -> dict[str, Any]:
     }
 
 
-_ITEM_FACTS = {"category", "protection", "retention", "purposes", "duty"}
+_ITEM_FACTS = {"category", "protection", "purposes", "duty"}
 
 
 def earlier(loaded: Loaded, path: Path) -> list[Loaded]:

@@ -63,7 +63,10 @@ class Earlier(Sourced):
 
 
 class Duty(Sourced):
-    """One duty: the clause that answers it, the place in the policy (`path`) and the value the law asks."""
+    """One duty: the clause that answers it, the place in the policy (`path`) and the value the law asks.
+
+    A stated duty may have a path as well: the promise it is shown beside.
+    """
 
     id: str
     clause: str
@@ -83,8 +86,8 @@ class Duty(Sourced):
             self.floor()
         elif (self.kind == "one_of") != isinstance(self.value, tuple):
             raise ValueError(f"duty {self.id}: value does not fit kind {self.kind}")
-        if (self.kind == "stated") == (self.path is not None):
-            raise ValueError(f"duty {self.id}: a duty with a value has a path, a stated one has none")
+        if self.kind != "stated" and self.path is None:
+            raise ValueError(f"duty {self.id}: a duty with a value has a path")
         return self
 
     def floor(self, subjects: int = 0) -> Duration:
@@ -116,11 +119,11 @@ class Law(Part):
         return self
 
     def of_path(self, path: str) -> tuple[Duty, ...]:
-        """Return the duties that the value at `path` (``art4.access_log.retention``) must meet."""
+        """Return the duties about the value at `path` (``art4.access_log.retention``)."""
         return tuple(duty for duty in self.duties if duty.path == path)
 
     def of_clause(self, clause: str) -> tuple[Duty, ...]:
-        """Return the duties without a value of their own in a clause."""
+        """Return the duties of a clause that belong to no place in it."""
         return tuple(duty for duty in self.duties if duty.clause == clause and duty.path is None)
 
 

@@ -43,6 +43,13 @@ Email = Annotated[
 ]
 PurposeId = Literal["registration_code", "otp_code", "password_link"]
 Role = Literal["privacy_officer", "privacy_manager", "privacy_handler"]
+#: Duties of the law that may read any sealed item: articles 5 and 10, and 6.
+DutyId = Literal["own_data", "request", "notice"]
+ActId = Literal[
+    "subjects", "adopt", "seal", "open", "reseal", "check", "census", "close", "reopen", "destroy",
+    "replace", "retire", "destroy_retired", "roll", "status", "tombstones",
+]  # fmt: skip
+RetentionId = Literal["account", "access_log"]
 
 
 class Part(BaseModel):
@@ -95,6 +102,10 @@ class Place(Part):
     field: Annotated[int, Field(ge=1, le=65535)] = Field(
         description="permanent field number, authenticated with each sealed value; never reused",
     )
+    subject: Name | None = Field(
+        default=None, description="column of the same table that holds the person's id; needed where the item is sealed"
+    )
+    retention: RetentionId | None = Field(default=None, description="the period of this column, if not the item's")
 
 
 class Item(Part):
@@ -107,7 +118,7 @@ class Item(Part):
         description="sealed, one_way (passwords), or open with a reason"
     )
     reason: Text | None = Field(default=None, description="why an open item cannot be sealed")
-    retention: Literal["account", "access_log"] = Field(description="the period that ends its life")
+    retention: RetentionId = Field(description="the period that ends its life")
     purposes: tuple[PurposeId, ...] = Field(default=(), description="purposes of article 1 that need the item")
     duty: Literal["access_log"] | None = Field(default=None, description="the duty that needs it, if no purpose does")
     places: tuple[Place, ...] = Field(min_length=1, description="every column that holds it")
@@ -145,6 +156,30 @@ class Processors(Article):
     processors: tuple[Processor, ...] = Field(description="everyone who processes data for us")
 
 
+class Caller(Part):
+    """A program that may ask the key service, and for what."""
+
+    unit: Annotated[str, Field(pattern=r"^(?:session|[A-Za-z0-9][A-Za-z0-9_@.:-]{0,200}\.service)$")] = Field(
+        description="name of a systemd service, or session: a login of the administrator"
+    )
+    acts: tuple[ActId, ...] = Field(min_length=1, description="what it may ask")
+    purposes: tuple[PurposeId | DutyId, ...] = Field(default=(), description="what it may open sealed items for")
+    openings_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="how many sealed items it may open in a minute"
+    )
+
+
+class Keys(Part):
+    """Article 4.1: how long keys are used, and who may ask for what."""
+
+    epoch_interval: Period = Field(description="how often the key over all persons' keys is replaced, at the latest")
+    reseal_interval: Period = Field(description="how often each person's key is replaced, at the latest")
+    root_interval: Period = Field(description="how often the root key is replaced, at the latest")
+    kept_for_restore: Period = Field(description="how long replaced keys are kept, to restore backups that need them")
+    approval: Role = Field(description="officer who approves the destruction of keys and a new root key")
+    callers: tuple[Caller, ...] = Field(min_length=1, description="who may ask the key service; nobody else may")
+
+
 class Encryption(Article):
     """Article 4.1."""
 
@@ -153,6 +188,8 @@ class Encryption(Article):
     cipher: Literal["aes-256-gcm"] = Field(description="cipher of sealed items")
     password_scheme: Literal["argon2id"] = Field(description="one-way function of account passwords")
     validated_module: Literal[False] = Field(description="whether the crypto module is KCMVP-validated; it is not")
+    # None only in an earlier version, from before keys had a place in the policy (sensmail.policy.check_keys).
+    keys: Keys | None = Field(default=None, description="how long keys are used, and who may ask for what; needed")
 
 
 class AccessRights(Article):

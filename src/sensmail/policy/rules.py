@@ -12,7 +12,7 @@ from sensmail.policy.durations import Duration
 from sensmail.policy.errors import Problem
 from sensmail.policy.law import TIMED, Duty
 from sensmail.policy.load import Loaded
-from sensmail.policy.model import Part, Policy, Safety
+from sensmail.policy.model import Keys, Part, Policy, Safety
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def summary(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(summary(entry) for entry in value) or "none"
-    for name in ("id", "role", "name", "effective", "ko"):
+    for name in ("id", "role", "name", "unit", "effective", "ko"):
         if isinstance(value, Part) and (found := getattr(value, name, None)):
             return summary(found)
     if isinstance(value, Part):
@@ -64,13 +64,15 @@ def _promises(policy: Policy) -> Iterator[tuple[str, object]]:
     """Yield path and value of every promise."""
     for number in range(1, 12):
         article: Part = getattr(policy, f"art{number}")
-        for name, value in article:
-            if name == "cites":
-                continue
-            if isinstance(article, Safety):
-                yield from ((f"art4.{name}.{key}", each) for key, each in value if key != "cites")
-            else:
-                yield f"art{number}.{name}", value
+        yield from _parts(f"art{number}", article)
+
+
+def _parts(path: str, part: Part) -> Iterator[tuple[str, object]]:
+    for name, value in part:
+        if isinstance(part, Safety) or isinstance(value, Keys):
+            yield from _parts(f"{path}.{name}", value)
+        elif name != "cites":
+            yield f"{path}.{name}", value
 
 
 def _rule(loaded: Loaded, path: str, value: object, duties: tuple[Duty, ...], subjects: int) -> Rule:

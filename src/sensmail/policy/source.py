@@ -59,6 +59,12 @@ class Source:
         found = self.get(*path)
         return found if isinstance(found, list) else []
 
+    def mappings(self, *path: str | int) -> Iterator[tuple[Key, dict[str, Data]]]:
+        """Yield path and value of each mapping in the list at `path`."""
+        for number, entry in enumerate(self.entries(*path)):
+            if isinstance(entry, dict):
+                yield (*path, number), entry
+
     def problem(self, path: Key, what: str, fix: str) -> Problem:
         """Return a problem with the thing at `path`."""
         return Problem(self.file, self.line(path), clause_of(path), what, fix)

@@ -21,6 +21,7 @@ class Role:
 
     name: str
     login: bool
+    temporary: bool = False  # may make temporary tables
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Step:
 
 ROLES = (
     Role(OWNER, login=False),  # owns every schema; migrations become it, nobody else can
-    Role("sensmail-jobs", login=True),  # reads and writes accounts for modules, commands and timers
+    Role("sensmail-jobs", login=True, temporary=True),  # reads and writes accounts for modules, commands and timers
+    Role("sensmail-keyd", login=True),  # adds records, keeps the key register
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )
@@ -86,7 +88,9 @@ def create_step(name: str) -> Step:
 
 def grant_steps(server: Connection, name: str, roles: Iterable[Role] = ROLES) -> list[Step]:
     """The statements that leave CONNECT to our login roles, everything to the owner and nothing to the public."""
+    roles = tuple(roles)
     wanted = {(role.name, "CONNECT") for role in roles if role.login}
+    wanted |= {(role.name, "TEMPORARY") for role in roles if role.temporary}
     wanted |= {(OWNER, privilege) for privilege in ("CONNECT", "CREATE", "TEMPORARY")}
     present = set(server.execute(_DATABASE_GRANTS, (name,)).fetchall())
     verbs = [("REVOKE", "FROM", present - wanted), ("GRANT", "TO", wanted - present)]

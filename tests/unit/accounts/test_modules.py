@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sensmail.cloud.plugins.modules import account, migrations
 
@@ -61,6 +62,65 @@ def test_account_password_is_never_repeated(configured: Settings, run: Runner) -
     assert refused["failed"]
     assert "account: the password of kim@example.kr has 7 characters" in refused["msg"]
     assert "short-1" not in json.dumps(refused)
+
+
+PERSONAL = {"name": "민원 담당자", "emergency_email": "hong@elsewhere.test", "position": "과장", "employee_number": "7"}
+
+
+@pytest.fixture
+def journal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the module writes to the journal of the host."""
+    written: list[str] = []
+
+    def log(self: AnsibleModule, msg: str, log_args: dict[str, str] | None = None) -> None:
+        written.append(f"{msg} {log_args}")
+
+    monkeypatch.setattr(AnsibleModule, "log", log)
+    return written
+
+
+def with_items(**changes: Any) -> dict[str, Any]:
+    return WANTED | {"accounts": [WANTED["accounts"][0] | PERSONAL | changes]}
+
+
+def test_personal_items_reach_no_result_and_no_journal(configured: Settings, run: Runner, journal: list[str]) -> None:
+    answers = [run(account, with_items(), check=True), run(account, with_items()), run(account, with_items())]
+    assert [answer["changed"] for answer in answers] == [True, True, False]
+    assert answers[0]["diff"] == answers[1]["diff"]
+    assert "mailbox hong@example.kr: employee_number sealed\n" in answers[1]["diff"]["after"]
+    told = json.dumps(answers, ensure_ascii=False) + "".join(journal)
+    assert journal
+    assert [value for value in (SECRET, *PERSONAL.values()) if value != "7" and value in told] == []
+    assert answers[1]["invocation"]["module_args"]["accounts"][0]["employee_number"] == "hidden"
+    assert answers[1]["invocation"]["module_args"]["accounts"][0]["address"] == "hong@example.kr"
+
+
+@pytest.mark.parametrize(
+    "change", [{"state": "here"}, {"emergency_email": "hong at elsewhere"}, {"quota": "big"}, {"position": "과\n장"}]
+)
+def test_a_refusal_repeats_no_personal_item(
+    configured: Settings, run: Runner, journal: list[str], change: dict[str, Any]
+) -> None:
+    refused = run(account, with_items(**change))
+    assert refused["failed"]
+    told = json.dumps(refused, ensure_ascii=False) + "".join(journal)
+    items = PERSONAL | {key: value for key, value in change.items() if key in PERSONAL}
+    assert [value for value in items.values() if value != "7" and value in told] == []
+
+
+def test_a_short_item_does_not_spoil_what_is_returned(configured: Settings, run: Runner) -> None:
+    devices = [{"label": f"device {number}"} for number in range(20)]
+    answer = run(account, with_items(employee_number="7", app_passwords=devices))
+    assert len(answer["issued"]) == 20
+    assert "*" not in json.dumps(answer["issued"])
+
+
+@pytest.mark.usefixtures("nothing_listens")
+def test_without_the_key_service(configured: Settings, run: Runner) -> None:
+    assert run(account, with_items(), check=True)["changed"]
+    refused = run(account, with_items())
+    assert refused["failed"]
+    assert "is sensmail-keyd.service running" in refused["msg"]
 
 
 def test_refusal_names_the_value(configured: Settings, run: Runner) -> None:

@@ -166,5 +166,9 @@ def test_tables_refuse_what_the_code_would_never_write(session: Open, issued: Is
 
 
 def test_ids_are_random(session: Open, issued: Issued) -> None:
-    rows = session(SUPERUSER).execute("SELECT id FROM accounts.subject UNION ALL SELECT id FROM accounts.tenant")
-    assert all(row[0].version == 4 for row in rows)
+    """Neither of a sequence nor of the time, which would give neighbours a common start."""
+    jobs = session(accounts.ROLE)
+    accounts.ensure(jobs, accounts.wanted(accounts=[{"address": f"p{n}@example.kr"} for n in range(20)]))
+    subjects = [row[0].bytes[:5] for row in jobs.execute("SELECT id FROM accounts.subject")]
+    assert len(set(subjects)) == 21
+    assert all(row[0].version == 4 for row in jobs.execute("SELECT id FROM accounts.tenant"))

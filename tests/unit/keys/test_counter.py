@@ -64,3 +64,36 @@ def test_a_lost_counter_goes_on_from_the_records(reopen: Open, places: list[Plac
         assert ring.reserve_openings(1) == range(8, 9)
     with Keyring.open(places, root, issued=2) as ring:  # never below the snapshot's floor
         assert ring.reserve_openings(1)[0] > 5
+
+
+def test_a_clean_stop_gives_unused_numbers_back(reopen: Open) -> None:
+    """None is void afterwards, none is skipped, and none given twice."""
+    with reopen() as ring:
+        assert ring.reserve_openings(100) == range(1, 101)
+        for wrong in (101, 1000):
+            with pytest.raises(ValueError, match="not between"):
+                ring.release_openings(wrong)
+        ring.settle_openings(7)
+        with pytest.raises(ValueError, match="not between"):
+            ring.release_openings(6)
+        ring.release_openings(7)
+        assert list(ring.unsettled_openings()) == []
+    with reopen() as ring:
+        assert list(ring.unsettled_openings()) == []
+        assert ring.reserve_openings(2) == range(8, 10)
+        ring.release_openings(8)
+    with reopen() as ring:
+        assert list(ring.unsettled_openings()) == [8]
+
+
+def test_numbers_below_the_snapshots_floor_are_not_given_back(reopen: Open) -> None:
+    """The snapshot says that 10 were issued; a counter below that would be taken for one that was put back."""
+    with reopen() as ring:
+        ring.reserve_openings(10)
+        ring.settle_openings(4)
+        ring.roll()
+        ring.release_openings(4)
+        assert list(ring.unsettled_openings()) == [5, 6, 7, 8, 9, 10]
+    with reopen() as ring:
+        assert list(ring.unsettled_openings()) == [5, 6, 7, 8, 9, 10]
+        assert ring.reserve_openings(1) == range(11, 12)

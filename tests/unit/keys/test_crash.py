@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
-from sensmail.keys.errors import KeyFailure, KeyFileMissing, SubjectClosed, SubjectDestroyed
+from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey, replicas
+from sensmail.keys.errors import Damaged, KeyFileMissing, PlaceNotNamed, SubjectClosed, SubjectDestroyed
 from unit.keys.stepping import Stepping
 
 Say = Callable[[str, str], None]
@@ -129,7 +129,7 @@ class Before:
 
 @pytest.fixture
 def before(tmp_path: Path) -> Before:
-    home, root = tmp_path / "before", FileRoot.create(tmp_path / "root.key")
+    home, root = tmp_path / "run", FileRoot.create(tmp_path / "root.key")
     for name in ("first", "second"):
         (home / name).mkdir(parents=True)
     with Keyring.create([Place(home / "first"), Place(home / "second")], root, None) as ring:
@@ -138,7 +138,8 @@ def before(tmp_path: Path) -> Before:
         ring.close_subjects([keys[2].subject])
         keys[3] = ring.new_versions([keys[3].subject])[0]
         ring.settle_openings(ring.reserve_openings(10)[-1])
-    return Before(home, root, keys)
+    home.rename(tmp_path / "before")  # the key file remembers where it was made, and is run there again
+    return Before(tmp_path / "before", root, keys)
 
 
 def act_new(ring: Keyring, keys: list[SubjectKey], say: Say) -> None:
@@ -156,6 +157,10 @@ def act_close(ring: Keyring, keys: list[SubjectKey], say: Say) -> None:
     say("closed", keys[1].subject.hex())
     say("opening", str(ring.reserve_openings(2)[-1]))
     say("opening", str(ring.reserve_openings(1)[-1]))
+    used = ring.reserve_openings(5)[1]
+    say("opening", str(used))
+    ring.settle_openings(used)
+    ring.release_openings(used)
 
 
 def act_roll(ring: Keyring, keys: list[SubjectKey], say: Say) -> None:
@@ -171,8 +176,41 @@ def act_bare_roll(ring: Keyring, _keys: list[SubjectKey], say: Say) -> None:
     say("rolled", "")
 
 
-ACTS = {"new": act_new, "close": act_close, "roll": act_roll}
+def act_reseal(ring: Keyring, keys: list[SubjectKey], say: Say) -> None:
+    """The life of a version, from replacing it to its end."""
+    for key in ring.replace([keys[0].subject, keys[1].subject]):
+        say("key", f"{key.subject.hex()} {key.version} {key.material.hex()}")
+    (adopted,) = ring.adopt([bytes(15) + b"\x07"])
+    say("key", f"{adopted.subject.hex()} 1 {adopted.material.hex()}")
+    ring.retire_replaced()
+    say("retired", "")
+    ring.destroy_retired()
+    say("versions dropped", "")
+    ring.roll()
+    say("versions destroyed", "")
+
+
+ACTS = {"new": act_new, "close": act_close, "roll": act_roll, "reseal": act_reseal}
 RECOVERING = {"bare roll": act_bare_roll}
+
+
+def check_state(held: dict[int, KeyState], version: int, acknowledged: set[str]) -> KeyState | None:
+    """What a version may be, after what was acknowledged of its life; None for a dropped subject."""
+    may_be = {KeyState.REPLACED, KeyState.RESTORE_ONLY, KeyState.DESTROYED}
+    may_be -= {KeyState.REPLACED} if "retired" in acknowledged else set()
+    may_be -= {KeyState.RESTORE_ONLY} if "versions dropped" in acknowledged else set()
+    assert version >= len(held) or held[version] in may_be
+    return held.get(version)
+
+
+def check_dropped(ring: Keyring, acknowledged: dict[str, set[str]]) -> None:
+    """Who was dropped has a tombstone, and what was destroyed is reported so."""
+    for subject in map(bytes.fromhex, acknowledged.get("dropped", set())):
+        assert ring.versions(subject) == {}
+        assert ring.tombstone(subject) is not None
+    for subject in map(bytes.fromhex, acknowledged.get("destroyed", set())):
+        assert ring.destroyed(subject)
+    assert not ring.status().destroying or "versions destroyed" not in acknowledged
 
 
 def check(before: Before, directories: list[Path], said: list[tuple[str, str]]) -> None:
@@ -193,6 +231,8 @@ def check(before: Before, directories: list[Path], said: list[tuple[str, str]]) 
         for (subject, version), material in given.items():
             held = ring.versions(subject)
             assert version in held or subject in may_be_gone
+            if check_state(held, version, set(acknowledged)) is KeyState.DESTROYED:
+                continue
             try:
                 assert ring.key(subject, version, restoring=True).material == material
                 assert subject.hex() not in closed | dropped
@@ -201,12 +241,8 @@ def check(before: Before, directories: list[Path], said: list[tuple[str, str]]) 
                 assert subject in may_be_closed
             except SubjectDestroyed:
                 assert subject in may_be_gone
-        for subject in map(bytes.fromhex, dropped):
-            assert ring.versions(subject) == {}
-            assert ring.tombstone(subject) is not None
-        for subject in map(bytes.fromhex, acknowledged.get("destroyed", set())):
-            assert ring.destroyed(subject)
-        extra = set(ring.subjects()) - {subject for subject, _ in given}
+        check_dropped(ring, acknowledged)
+        extra = set(ring.subjects()) - {subject for subject, _ in given} - {bytes(15) + b"\x07"}
         assert len(extra) in {0, 1, 3}, "a record of three new subjects was kept in part"
         for subject in ring.subjects():
             states = list(ring.versions(subject).values())
@@ -220,7 +256,7 @@ def check(before: Before, directories: list[Path], said: list[tuple[str, str]]) 
         assert not ring.status().destroying
     with Keyring.open(places, before.root) as ring:
         assert ring.key(fresh.subject) == fresh
-    if "destroyed" in acknowledged:
+    if {"destroyed", "versions destroyed"} & set(acknowledged):
         assert_dead(before, directories)
 
 
@@ -237,7 +273,7 @@ def assert_dead(before: Before, directories: list[Path]) -> None:
         for each in old:
             for slot in directory.glob("slot.*"):
                 shutil.copy(slot, each / slot.name)
-        with pytest.raises(KeyFailure):
+        with pytest.raises(Damaged, match=r"destroyed|is of epoch"):
             Keyring.open([Place(each) for each in old], before.root)
 
 
@@ -277,8 +313,8 @@ def killed(before: Before, directories: list[Path], act: str, at: int, tear: boo
 @pytest.mark.parametrize("tear", [False, True], ids=["between steps", "inside a write"])
 @pytest.mark.parametrize("act", ACTS)
 def test_killed_at_every_step(before: Before, tmp_path: Path, act: str, tear: bool) -> None:
-    steps, said = killed(before, before.copy(tmp_path / "dry"), act, 0, tear=False)
-    check(before, [tmp_path / "dry" / name for name in ("first", "second")], said)
+    steps, said = killed(before, before.copy(tmp_path / "run"), act, 0, tear=False)
+    check(before, [tmp_path / "run" / name for name in ("first", "second")], said)
     assert steps > 10
     for at in range(1, steps + 1):
         directories = before.copy(tmp_path / "run")
@@ -330,6 +366,36 @@ def test_killed_again_while_recovering(before: Before, tmp_path: Path, seed: int
         at = chance.randrange(1, 60)
         killed(before, directories, "bare roll", at, tear=bool(chance.randrange(2)))
     check(before, directories, [])
+
+
+@pytest.mark.parametrize("names", ["lost", "kept", "mixed 5", "mixed 6"])
+def test_power_lost_at_every_step_of_exchanging_a_place(before: Before, tmp_path: Path, names: str) -> None:
+    """The second place is declared lost and a third takes its stead: each copy is remembered before it exists."""
+    at, done = 0, False
+    while not done:
+        at += 1
+        first, second = before.copy(tmp_path / "run")
+        third = tmp_path / "run" / "third"
+        third.mkdir()
+        disk = Volatile([first, third], at, names=names)
+        places = [Place(first, disk), Place(third, disk)]
+        try:
+            Keyring.open(places, before.root, fill_empty=True, lost=[second]).close()
+            done = True
+        except PowerLossError:
+            pass
+        disk.lose()
+        places = [Place(first), Place(third)]
+        if third.joinpath("snapshot").exists() or done:
+            with pytest.raises(PlaceNotNamed):
+                Keyring.open([Place(first), Place(second)], before.root)
+        known = replicas.read_copy(Place(first), before.root)[1].places
+        lost = [] if str(third) in known else [second]
+        with Keyring.open(places, before.root, fill_empty=True, lost=lost) as ring:
+            assert list(ring.status().lost) == [str(second)]
+            assert set(ring.status().places.values()) == {"in step"}
+            assert ring.key(before.keys[0].subject) == before.keys[0]
+    assert at > 10
 
 
 def test_power_lost_at_every_step_of_the_creation(before: Before, tmp_path: Path) -> None:

@@ -119,6 +119,18 @@ def test_the_same_damage_in_every_place_is_not_taken_for_a_torn_end(
         reopen()
 
 
+def test_a_journal_that_another_program_writes_to(
+    places: list[Place], keys: list[SubjectKey], reopen: Callable[[], Keyring]
+) -> None:
+    with reopen() as ring:
+        with places[0].path("journal.2").open("ab") as file:
+            file.write(b"x")
+        with pytest.raises(Damaged, match="another program"):
+            ring.new_subject_key()
+        assert ring.key(keys[0].subject) == keys[0]
+    assert _opens(reopen, keys)
+
+
 def test_missing_files(places: list[Place], keys: list[SubjectKey], reopen: Callable[[], Keyring]) -> None:
     for place in places:
         for name in FILES:
@@ -166,9 +178,10 @@ def test_two_histories_are_never_merged(
     third = tmp_path / "third"
     shutil.copytree(places[1].directory, third)
     reopen_third = [Place(Path(shutil.copytree(places[0].directory, tmp_path / "fourth"))), Place(third)]
-    with Keyring.open(reopen_third, root) as ring:
+    with Keyring.open(reopen_third, root, lost=[place.directory for place in places]) as ring:
         ring.new_subject_key()
     with reopen() as ring:
+        ring.new_subject_key()
         ring.new_subject_key()
     with pytest.raises(Diverged):
         Keyring.open([places[0], Place(third)], root)
@@ -184,16 +197,35 @@ def test_the_content_parser_takes_any_bytes(garbage: bytes) -> None:
 
 def test_unknown_numbers_in_the_content_are_refused() -> None:
     def content(row: bytes) -> bytes:
-        return bytes(16) + (1).to_bytes(8) + row + bytes(16)
+        return bytes(24) + (1).to_bytes(8) + row + bytes(16)
 
     good = b"s" * 16 + (1).to_bytes(4) + b"\x01" + bytes(3) + b"k" * 32
     assert State.decode(content(good)).versions(b"s" * 16)[0].material == b"k" * 32
-    for at, value in ((20, 0), (20, 4), (20, 255), (21, 1), (23, 1)):
+    for at, value in ((20, 0), (20, 5), (20, 255), (21, 1), (23, 1)):
         with pytest.raises(Damaged, match="not known"):
             State.decode(content(good[:at] + bytes([value]) + good[at + 1 :]))
-    for act in (0, 7, 255):
+    for act in (0, 10, 255):
         with pytest.raises(Damaged, match=f"operation {act} "):
             State().apply(bytes([act]) + bytes(56), 1)
+
+
+def test_operations_that_the_state_does_not_allow_are_refused() -> None:
+    """The journal is sealed, so this is a program's mistake; it must not pass for a key file."""
+
+    def operation(act: int, number: int) -> bytes:
+        return bytes([act]) + b"s" * 16 + number.to_bytes(8) + b"k" * 32
+
+    state = State()
+    for wrong in (operation(1, 2), operation(1, 0), operation(4, 1)):
+        with pytest.raises(Damaged, match="the journal"):
+            state.apply(wrong, 1)
+    state.apply(operation(1, 1) + operation(1, 2), 1)
+    for wrong in (operation(1, 2), operation(4, 1), operation(4, 2), operation(4, 3)):  # 1 is replaced, 2 active
+        with pytest.raises(Damaged, match="the journal"):
+            state.apply(wrong, 1)
+    state.apply(operation(5, 9), 1)
+    with pytest.raises(Damaged, match="after its end"):
+        state.apply(operation(1, 1), 1)
 
 
 def test_a_slot_with_something_behind_its_parts_is_refused() -> None:

@@ -71,6 +71,14 @@ def act_count(ring: Keyring, _keys: list[SubjectKey]) -> None:
     ring.reserve_openings(1)
 
 
+def act_replace(ring: Keyring, keys: list[SubjectKey]) -> None:
+    ring.replace([key.subject for key in keys])
+
+
+def act_retire(ring: Keyring, keys: list[SubjectKey]) -> None:
+    ring.retire_replaced()
+
+
 ACTS = {"new": act_new, "version": act_version, "close": act_close, "roll": act_roll, "count": act_count}
 
 
@@ -203,6 +211,28 @@ def test_a_roll_goes_on_in_the_same_process(reopen: Callable[[], Keyring], disks
         disks[1].arm(0, 0, lasting=False)
         ring.roll()
         assert ring.destroyed(gone.subject)
+
+
+def test_nothing_is_buried_by_a_keyring_that_must_be_opened_again(
+    reopen: Callable[[], Keyring], disks: list[Failing], places: list[Place]
+) -> None:
+    """An old epoch is still to be destroyed, and then a record can be neither kept nor taken back."""
+    ring = reopen()
+    disks[1].arm(14, errno.EIO, lasting=True)
+    with pytest.raises(RollIncomplete):
+        ring.roll()
+    disks[1].arm(0, 0, lasting=False)
+    disks[0].arm(3, errno.EIO, lasting=True)
+    with pytest.raises((PlaceUnreachable, Unusable)):
+        ring.new_subject_key()
+    disks[0].arm(0, 0, lasting=False)
+    with pytest.raises(Unusable):
+        ring.roll()
+    assert [(place.read("slot.1") or b"")[8] for place in places] == [1, 1]
+    ring.close()
+    with reopen() as ring:
+        ring.roll()
+        assert not ring.status().destroying
 
 
 class Rotting(Files):

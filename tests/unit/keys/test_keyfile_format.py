@@ -11,29 +11,28 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keys import FileRoot, Keyring, KeyState, OfficersRoot, Place
+from sensmail.keys import FileRoot, Keyring, KeyState, Piece, PiecesRoot, Place, piece, replicas
+from sensmail.keys.journal import Journal
+from sensmail.keys.state import State
+from unit.keys.bring import by_officers
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
 
-def seen(ring: Keyring) -> dict[str, list[list[object]]]:
-    """The keys as the decoder reports them."""
-    return {
-        subject.hex(): [[int(key.state), key.material.hex()] for key in ring._state.versions(subject)]
-        for subject in ring.subjects()
+def check(journal: Journal, state: State, content: dict[str, Any]) -> None:
+    """Engine and decoder agree on everything."""
+    keys = {
+        subject.hex(): [[int(key.state), key.material.hex()] for key in state.versions(subject)]
+        for subject in state.keys.subjects()
     }
-
-
-def check(ring: Keyring, content: dict[str, Any]) -> None:
-    """Ring and decoder agree on everything."""
-    status = ring.status()
-    assert seen(ring) == content["keys"]
-    assert (status.ring, status.epoch, status.sequence) == (content["ring"], content["epoch"], content["sequence"])
-    assert {each.subject.hex(): [each.epoch, each.time] for each in ring.tombstones()} == content["tombstones"]
-    pending = [epoch for epoch, _ in content["tombstones"].values() if epoch > content["destroyed_through"]]
-    assert status.destroying or not pending
+    ring, epoch, sequence = journal.epoch.ring.hex(), journal.epoch.number, journal.sequence
+    assert (ring, epoch, sequence) == (content["ring"], content["epoch"], content["sequence"])
+    assert (keys, dict(state.places)) == (content["keys"], content["places"])
+    assert {each.subject.hex(): [each.epoch, each.time] for each in state.all_tombstones()} == content["tombstones"]
+    assert state.destroyed_through == content["destroyed_through"]
+    assert state.closed.count() == len(content["closed"])
     for subject in content["closed"]:
-        assert ring._state.closed.get(bytes.fromhex(subject))
+        assert state.closed.get(bytes.fromhex(subject))
 
 
 @pytest.fixture
@@ -51,6 +50,8 @@ def test_vector(decoder: ModuleType, vector: dict[str, Any], tmp_path: Path) -> 
     assert decoder.open_file_root(root_key, files["slot.0"]) == epoch_key
     for one, two in ((0, 1), (2, 0), (1, 2)):
         assert decoder.open_by_officers(officers[one], officers[two], files["slot.0"]) == epoch_key
+    one, two = (each.encode() for each in vector["pieces"])
+    assert decoder.open_by_pieces(one, two, files["slot.0"]) == epoch_key
     assert decoder.read_place(files, epoch_key) == vector["content"]
     assert list(decoder.read_counter(files["counter"])) == vector["counter"] == [7, 3]
     with pytest.raises(decoder.Refused, match="destroyed"):
@@ -64,10 +65,14 @@ def test_vector(decoder: ModuleType, vector: dict[str, Any], tmp_path: Path) -> 
     (tmp_path / "root").touch(0o600)
     (tmp_path / "root").write_bytes(root_key)
     private = [X25519PrivateKey.from_private_bytes(each) for each in officers]
-    for root in (FileRoot(tmp_path / "root"), OfficersRoot(private[0], private[2])):
-        with Keyring.open(places, root) as ring:
-            check(ring, vector["content"])
+    pieces = PiecesRoot(Piece.decode(one, "one"), Piece.decode(two, "two"))
+    for root in (FileRoot(tmp_path / "root"), by_officers(places[0], private[0], private[2]), pieces):
+        for place in places:
+            place.path("journal.2").write_bytes(files["journal.2"])
+        check(*replicas.read_copy(places[1], root), vector["content"])
+        with Keyring.open(places, root, lost=[Path(each) for each in vector["content"]["places"]]) as ring:
             assert list(ring.unsettled_openings()) == [4, 5, 6, 7]
+            assert ring.status().counts["subjects"] == len(vector["content"]["keys"])
 
 
 def test_decoder_reads_the_engine(
@@ -86,7 +91,12 @@ def test_decoder_reads_the_engine(
             lambda: ring.new_versions([one, three]),
             ring.roll,
             lambda: ring.reopen_subjects([two]),
+            lambda: ring.retire_replaced(),
             lambda: ring.destroy_version(three, 1),
+            lambda: ring.replace([two, three]),
+            lambda: ring.retire_replaced(),
+            lambda: ring.destroy_retired(),
+            lambda: ring.adopt([bytes(15) + b"\x01"]),
             lambda: ring.destroy_subjects([one]),
             ring.roll,
             ring.new_subject_key,
@@ -99,5 +109,7 @@ def test_decoder_reads_the_engine(
                 slot = files[f"slot.{ring.status().epoch % 2}"]
                 epoch_key = decoder.open_file_root((tmp_path / "root.key").read_bytes(), slot)
                 assert decoder.open_by_officers(private[2], private[1], slot) == epoch_key
-                check(ring, decoder.read_place(files, epoch_key))
+                pieces = [piece(each, slot).encode() for each in (officers[0], officers[2])]
+                assert decoder.open_by_pieces(*pieces, slot) == epoch_key
+                check(ring._replicas.journal, ring._state, decoder.read_place(files, epoch_key))
         assert ring.versions(three)[1] is KeyState.DESTROYED

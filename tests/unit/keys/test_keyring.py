@@ -39,11 +39,15 @@ def test_keys_are_kept(reopen: Open) -> None:
         assert list(ring.subjects()) == sorted(key.subject for key in made)
 
 
-def test_a_replaced_version_opens_only_for_a_restore(reopen: Open) -> None:
+def test_a_replaced_version_opens_and_a_retired_one_only_for_a_restore(reopen: Open) -> None:
     with reopen() as ring:
         old = ring.new_subject_key()
         (new,) = ring.new_versions([old.subject])
         assert (new.version, ring.key(old.subject)) == (2, new)
+    with reopen() as ring:
+        assert ring.versions(old.subject) == {1: KeyState.REPLACED, 2: KeyState.ACTIVE}
+        assert ring.key(old.subject, 1).material == old.material
+        assert (ring.retire_replaced(), ring.retire_replaced()) == (1, 0)
     with reopen() as ring:
         assert ring.versions(old.subject) == {1: KeyState.RESTORE_ONLY, 2: KeyState.ACTIVE}
         with pytest.raises(VersionNotUsable, match="restore_only"):
@@ -59,6 +63,9 @@ def test_a_version_is_destroyed_for_good(reopen: Open, places: list[Place]) -> N
         with pytest.raises(VersionNotUsable, match="active"):
             ring.destroy_version(old.subject, 1)
         (new,) = ring.new_versions([old.subject])
+        with pytest.raises(VersionNotUsable, match="replaced"):
+            ring.destroy_version(old.subject, 1)
+        ring.retire_replaced()
         ring.destroy_version(old.subject, 1)
         assert ring.status().destroying
         ring.roll()
@@ -79,6 +86,7 @@ def test_a_closed_subject_opens_nothing(reopen: Open) -> None:
             ring.key(key.subject)
         with pytest.raises(SubjectClosed):
             ring.key(key.subject, 1, restoring=True)
+        assert ring.key(key.subject, 1, closed=True) == key, "for a pass that shows nobody a value"
         ring.roll()
     with reopen() as ring:
         with pytest.raises(SubjectClosed):
@@ -115,7 +123,7 @@ def test_a_roll_makes_older_copies_worthless(reopen: Open, places: list[Place], 
     old_slot = (places[0].read("slot.1") or b"")[53:113]
     for place in places:  # a second name keeps the old blocks in sight
         os.link(place.path("slot.1"), tmp_path / f"watch-{place.directory.name}")
-    Keyring.open(copies, root).close()  # before the roll they open
+    Keyring.open(copies, root, lost=[each.directory for each in places]).close()  # before the roll they open
     with reopen() as ring:
         ring.roll()
     for copy, place in zip(copies, places, strict=True):
@@ -146,15 +154,37 @@ class Model:
     def __init__(self, ring: Keyring) -> None:
         self.ring = ring
         self.alive: dict[bytes, list[SubjectKey]] = {}
+        self.states: dict[bytes, list[KeyState]] = {}
         self.closed: set[bytes] = set()
         self.dead: set[bytes] = set()
 
     def new(self, _subject: bytes) -> None:
         key = self.ring.new_subject_key()
         self.alive[key.subject] = [key]
+        self.states[key.subject] = [KeyState.ACTIVE]
 
     def version(self, subject: bytes) -> None:
         self.alive[subject] += self.ring.new_versions([subject])
+        self.states[subject][-1:] = [KeyState.REPLACED, KeyState.ACTIVE]
+
+    def replace(self, subject: bytes) -> None:
+        made = self.ring.replace([subject])
+        assert bool(made) == (self.states[subject][-2:-1] != [KeyState.REPLACED])
+        if made:
+            self.alive[subject] += made
+            self.states[subject][-1:] = [KeyState.REPLACED, KeyState.ACTIVE]
+
+    def retire(self, _subject: bytes) -> None:
+        assert self.ring.retire_replaced() == self._turn(KeyState.REPLACED, KeyState.RESTORE_ONLY)
+
+    def drop(self, _subject: bytes) -> None:
+        assert self.ring.destroy_retired() == self._turn(KeyState.RESTORE_ONLY, KeyState.DESTROYED)
+
+    def _turn(self, old: KeyState, new: KeyState) -> int:
+        count = sum(states.count(old) for states in self.states.values())
+        for states in self.states.values():
+            states[:] = [new if each is old else each for each in states]
+        return count
 
     def close(self, subject: bytes) -> None:
         self.ring.close_subjects([subject])
@@ -166,7 +196,7 @@ class Model:
 
     def destroy(self, subject: bytes) -> None:
         self.ring.destroy_subjects([subject])
-        del self.alive[subject]
+        del self.alive[subject], self.states[subject]
         self.dead.add(subject)
 
     def roll(self, _subject: bytes) -> None:
@@ -176,20 +206,24 @@ class Model:
         assert list(self.ring.subjects()) == sorted(self.alive)
         assert {each.subject for each in self.ring.tombstones()} == self.dead
         for each, keys in self.alive.items():
-            assert len(self.ring.versions(each)) == len(keys)
+            assert list(self.ring.versions(each).values()) == self.states[each]
             if each in self.closed:
                 with pytest.raises(SubjectClosed):
                     self.ring.key(each)
             else:
                 assert self.ring.key(each) == keys[-1]
+                for key, state in zip(keys, self.states[each], strict=True):
+                    if state is not KeyState.DESTROYED:
+                        assert self.ring.key(each, key.version, restoring=True).material == key.material
 
 
 def test_the_keyring_agrees_with_a_simple_model(reopen: Open) -> None:
     """Random acts, reopenings and rolls, checked after each."""
     chance = random.Random(20260111)
     model = Model(reopen())
-    for _ in range(300):
-        acts = [model.new, model.new, model.version, model.close, model.reopen, model.roll, None]
+    for _ in range(500):
+        acts = [model.new, model.new, model.version, model.replace, model.close, model.reopen, model.roll, None]
+        acts += [model.retire, model.drop] * (chance.random() < 0.3)
         acts += [model.destroy] * (len(model.alive) > 3)
         act = chance.choice(acts) if model.alive else model.new
         if act is None:
@@ -240,6 +274,8 @@ def test_what_is_refused_on_opening(places: list[Place], root: FileRoot, reopen:
         Keyring.open(places, root)
     with pytest.raises(ValueError, match="two different places"):
         Keyring.create([places[0], Place(places[0].directory / ".." / "first")], root, None)
+    with pytest.raises(ValueError, match="needs a root key"):
+        Keyring.create(places, [], None)
     reopen().close()
     with pytest.raises(KeyFileExists):
         Keyring.create(places, root, None)
@@ -309,7 +345,7 @@ def test_no_key_is_shown(reopen: Open, officers: list[X25519PrivateKey]) -> None
         key = ring.new_subject_key()
         shown = repr(key) + repr(ring) + repr(ring.status()) + repr(vars(ring)) + str(ring._state.versions(key.subject))
         replicas = ring._replicas
-        shown += repr(replicas.journal) + repr(replicas.epoch) + repr(replicas.epoch.journal_box) + repr(ring._root)
+        shown += repr(replicas.journal) + repr(replicas.epoch) + repr(replicas.epoch.journal_box) + repr(ring._roots)
         secrets = key.material, replicas.epoch.key, replicas.epoch.journal_box.key
     for secret in secrets:
         assert secret.hex() not in shown

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensmail.keys import Drill, FileRoot, KeyFailure, Keyring, Officers, OfficersRoot, Place, drill
-from sensmail.keys.errors import Damaged, RecoveryError, RootUnavailable
-from sensmail.keys.recovery import RECOVERY_BYTES, join, officers_of, piece
+from sensmail.keys import Drill, FileRoot, KeyFailure, Keyring, Officers, Piece, PiecesRoot, Place, drill, piece, slot
+from sensmail.keys.errors import Damaged, KeyFileMissing, RecoveryError, RootUnavailable
+from sensmail.keys.pieces import join, slot_of
+from sensmail.keys.recovery import RECOVERY_BYTES, officers_of
+from sensmail.keys.slot import Slot
+from unit.keys.bring import by_officers
 
 KEY = bytes(range(32))
 Private = list[X25519PrivateKey]
@@ -24,19 +30,37 @@ def _officers(private: Private) -> Officers:
     return Officers.of([each.public_key() for each in private])
 
 
-@given(key=st.binary(min_size=32, max_size=32), context=st.binary(max_size=50))
-def test_every_pair_recovers(officers: Private, key: bytes, context: bytes) -> None:
-    blob = _officers(officers).wrap(key, context)
-    assert len(blob) == RECOVERY_BYTES == 576
-    assert officers_of(blob) == _officers(officers)
+def _slot(private: Private, key: bytes, epoch: int = 1) -> bytes:
+    """A slot of ring "rrr…" that these officers open."""
+    ring = b"r" * 16
+    recovery = _officers(private).wrap(key, slot.context(ring, epoch))
+    return Slot(ring, epoch, live=True, wrapped=b"w" * 60, recovery=recovery).pack()
+
+
+def _changed(packed: bytes, at: int) -> bytes:
+    """One bit of a slot's recovery part changed, and its checksum made to fit."""
+    found = slot.parse(packed, "x")
+    recovery = bytearray(found.recovery)
+    recovery[at] ^= 1
+    return Slot(found.ring, found.epoch, live=True, wrapped=found.wrapped, recovery=bytes(recovery)).pack()
+
+
+@given(key=st.binary(min_size=32, max_size=32), epoch=st.integers(1, 2**64 - 1))
+def test_every_pair_recovers(officers: Private, key: bytes, epoch: int) -> None:
+    packed = _slot(officers, key, epoch)
+    recovery = slot.parse(packed, "x").recovery
+    assert len(recovery) == RECOVERY_BYTES == 576
+    assert officers_of(recovery) == _officers(officers)
     for one, two in itertools.permutations(officers, 2):
-        assert join(piece(one, blob, context), piece(two, blob, context)) == key
+        carried = [Piece.decode(piece(each, packed).encode(), "x") for each in (one, two)]
+        assert join(*carried) == key
+        assert PiecesRoot(*carried).unwrap(recovery, slot.context(b"r" * 16, epoch)) == key
 
 
 def test_one_officer_is_not_enough(officers: Private) -> None:
-    blob = _officers(officers).wrap(KEY, b"")
+    packed = _slot(officers, KEY)
     for each in officers:
-        mine = piece(each, blob, b"")
+        mine = piece(each, packed)
         assert KEY not in mine.halves.values()
         with pytest.raises(RecoveryError, match="two different"):
             join(mine, mine)
@@ -47,27 +71,78 @@ def test_halves_are_fresh_for_every_pair_and_time(officers: Private) -> None:
     """Were a half used twice, one officer's two halves would cancel out to something about the key."""
     seen: set[bytes] = set()
     for _ in range(20):
-        blob = _officers(officers).wrap(KEY, b"")
-        halves = [half for each in officers for half in piece(each, blob, b"").halves.values()]
-        seen |= set(halves)
+        packed = _slot(officers, KEY)
+        seen |= {half for each in officers for half in piece(each, packed).halves.values()}
     assert len(seen) == 20 * 6
 
 
 def test_a_stranger_and_a_changed_part_are_refused(officers: Private) -> None:
-    blob = _officers(officers).wrap(KEY, b"epoch 1")
+    packed = _slot(officers, KEY)
+    found = slot.parse(packed, "x")
     with pytest.raises(RecoveryError, match="none of those"):
-        piece(X25519PrivateKey.generate(), blob, b"epoch 1")
+        piece(X25519PrivateKey.generate(), packed)
     with pytest.raises(RecoveryError, match="another"):
-        piece(officers[0], blob, b"epoch 2")
+        piece(officers[0], Slot(found.ring, 2, live=True, wrapped=b"w", recovery=found.recovery).pack())
     with pytest.raises(RecoveryError, match="found 575"):
-        piece(officers[0], blob[:-1], b"epoch 1")
-    with pytest.raises(RecoveryError):
-        piece(officers[0], b"", b"epoch 1")
+        piece(officers[0], Slot(found.ring, 1, live=True, wrapped=b"w", recovery=found.recovery[:-1]).pack())
+    with pytest.raises(RecoveryError, match="none of those"):
+        piece(officers[0], Slot(found.ring, 1, live=True, wrapped=b"w").pack())
+    with pytest.raises(RecoveryError, match="destroyed"):
+        piece(officers[0], Slot(found.ring, 1, live=False).pack())
+    with pytest.raises(Damaged):
+        piece(officers[0], packed[:-1])
     for at in range(RECOVERY_BYTES):
-        changed = bytearray(blob)
-        changed[at] ^= 1
         with pytest.raises(RecoveryError):
-            [piece(each, bytes(changed), b"epoch 1") for each in officers]
+            [piece(each, _changed(packed, at)) for each in officers]
+
+
+def test_pieces_of_different_epochs_or_slots_do_not_join(officers: Private) -> None:
+    """The halves of one epoch, or of an earlier wrapping of the same epoch, give no key of another."""
+    first, again, later = _slot(officers, KEY, 1), _slot(officers, KEY, 1), _slot(officers, KEY, 2)
+    mine = piece(officers[0], first)
+    for other in (again, later):
+        with pytest.raises(RecoveryError, match="do not belong together"):
+            join(mine, piece(officers[1], other))
+        both = PiecesRoot(mine, piece(officers[1], first))
+        found = slot.parse(other, "x")
+        with pytest.raises(RecoveryError, match="hand its slot"):
+            both.unwrap(found.recovery, slot.context(found.ring, found.epoch))
+
+
+def test_a_piece_file_that_is_not_whole_is_refused_and_not_shown(officers: Private) -> None:
+    good = piece(officers[1], _slot(officers, KEY)).encode()
+    document = json.loads(good)
+    halves = document["halves"]
+    wrong: list[object] = [
+        *({**document, name: None} for name in document),
+        *({each: value for each, value in document.items() if each != name} for name in document),
+        {**document, "format": "sensmail officer piece v2"},
+        {**document, "more": 1},
+        {**document, "officer": 0},
+        {**document, "officer": 3},
+        {**document, "recovery": document["recovery"].upper()},
+        {**document, "halves": {**halves, "0-2": halves["0-1"]}},
+        {**document, "officer": True},
+        {**document, "epoch": "1"},
+        {**document, "ring": document["ring"][2:]},
+        {**document, "halves": {"0-1": halves["0-1"]}},
+        {**document, "halves": {**halves, "0-1": halves["0-1"][2:]}},
+        {**document, "halves": {**halves, "0-1": 5}},
+        [document],
+        "text",
+    ]
+    for content in [*(json.dumps(each).encode() for each in wrong), b"", b"{", good[:-3], b"\xff" + good]:
+        with pytest.raises(RecoveryError, match=r"one\.piece: not a whole piece") as caught:
+            Piece.decode(content, "one.piece")
+        assert halves["0-1"] not in "".join(traceback.format_exception(caught.value))
+    with contextlib.suppress(RecoveryError):
+        Piece.decode(good.replace(b"1", b"2"), "x")
+
+
+@given(st.binary(max_size=300))
+def test_the_piece_parser_takes_any_bytes(garbage: bytes) -> None:
+    with pytest.raises(RecoveryError):
+        Piece.decode(garbage, "x")
 
 
 def test_three_different_officers_are_needed(officers: Private) -> None:
@@ -88,7 +163,7 @@ def test_the_drill(
         ring.roll()
         ring.new_subject_key()
         before = [(name, places[1].read(name)) for name in places[1].names()]
-        found = drill(places[1], OfficersRoot(*(officers[each] for each in pair)))
+        found = drill(places[1], by_officers(places[1], *(officers[each] for each in pair)))
         status = ring.status()
         assert found == Drill(status.ring, 2, status.sequence, subjects=4, usable_versions=4, tombstones=1)
         assert [(name, places[1].read(name)) for name in places[1].names()] == before
@@ -108,7 +183,8 @@ def test_officers_recover_to_a_new_host(
     (tmp_path / "root.key").unlink()
     new_place, new_root = Place(tmp_path / "new"), FileRoot.create(tmp_path / "new.key")
     new_place.directory.mkdir()
-    with Keyring.open([places[1], new_place], OfficersRoot(*officers[:2]), fill_empty=True, issued=7) as ring:
+    lost, both = [places[0].directory], by_officers(places[1], *officers[:2])
+    with Keyring.open([places[1], new_place], both, fill_empty=True, issued=7, lost=lost) as ring:
         with pytest.raises(RootUnavailable, match="root key to roll to"):
             ring.roll()
         ring.roll(root=new_root)
@@ -126,9 +202,9 @@ def test_a_roll_shuts_out_replaced_officers(
     with reopen() as ring:
         ring.roll(officers=_officers(successors))
         ring.roll()  # keeps those of the present slot
-    assert drill(places[0], OfficersRoot(successors[1], successors[2])).epoch == 3
-    with pytest.raises(RecoveryError):
-        drill(places[0], OfficersRoot(officers[0], officers[1]))
+    assert drill(places[0], by_officers(places[0], successors[1], successors[2])).epoch == 3
+    with pytest.raises(RecoveryError, match="none of those"):
+        by_officers(places[0], officers[0], officers[1])
 
 
 def test_a_copy_from_before_a_roll_opens_for_no_officer(
@@ -136,17 +212,23 @@ def test_a_copy_from_before_a_roll_opens_for_no_officer(
 ) -> None:
     with reopen() as ring:
         ring.new_subject_key()
+    before = by_officers(places[1], officers[0], officers[1])
     copy = Place(Path(shutil.copytree(places[1].directory, tmp_path / "copy")))
     with reopen() as ring:
         ring.roll()
     for name in ("slot.0", "slot.1"):
         shutil.copy(places[1].path(name), copy.path(name))
     with pytest.raises(Damaged, match="destroyed"):
-        drill(copy, OfficersRoot(officers[0], officers[1]))
+        drill(copy, before)
+    with pytest.raises(RecoveryError, match="destroyed"):
+        by_officers(copy, officers[0], officers[1])
 
 
 def test_no_recovery_without_officers(places: list[Place], root: FileRoot, officers: Private) -> None:
     with Keyring.create(places, root, None) as ring:
         assert not ring.status().recovery
     with pytest.raises(KeyFailure, match="none of those"):
-        drill(places[0], OfficersRoot(officers[0], officers[1]))
+        by_officers(places[0], officers[0], officers[1])
+    places[0].remove("snapshot")
+    with pytest.raises(KeyFileMissing, match="directory of a copy"):
+        slot_of(places[0])

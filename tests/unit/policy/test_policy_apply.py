@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensmail.policy import Duration, Loaded, PolicyError, Problem, apply, data_map, findings, loads, rules
+from sensmail.keyd import protocol, rights
+from sensmail.policy import (
+    Duration,
+    Loaded,
+    PolicyError,
+    Problem,
+    applied_document,
+    apply,
+    data_map,
+    findings,
+    loads,
+    rules,
+)
 from sensmail.policy.law import Law, load_law
+from sensmail.policy.model import ActId, DutyId, Keys
 
 Spoil = Callable[..., str]
 Refused = Callable[[str | bytes], tuple[Problem, ...]]
@@ -51,7 +66,65 @@ def test_shipped_values(shipped: Loaded) -> None:
         "malware_update_days": 1,
         "malware_check_interval": "P1M",
         "processor_inspection_interval": "P1Y",
+        "keys": {
+            "epoch_interval": "P1M",
+            "epoch_days": 28,
+            "reseal_interval": "P1Y",
+            "reseal_days": 365,
+            "root_interval": "P2Y",
+            "root_days": 730,
+            "kept_for_restore": "P35D",
+            "kept_for_restore_days": 35,
+            "approval": "privacy_officer",
+            "duties": ["own_data", "request", "notice"],
+            "callers": shipped.policy.model_dump(mode="json")["art4"]["encryption"]["keys"]["callers"],
+        },
     }
+
+
+def test_keys_are_replaced_early_and_kept_late(spoil: Spoil) -> None:
+    text = spoil(("epoch_interval: P1M", "epoch_interval: P2M"), ("kept_for_restore: P35D", "kept_for_restore: P2M"))
+    keys = apply(loads(text.encode(), "policy.yml")).keys
+    assert (keys.epoch_days, keys.kept_for_restore_days) == (59, 62)
+
+
+def test_callers_of_the_key_service(shipped: Loaded) -> None:
+    callers = {caller["unit"]: caller for caller in applied_document(shipped)["applied"]["keys"]["callers"]}
+    assert callers["sensmail-portal.service"] == {
+        "unit": "sensmail-portal.service",
+        "acts": ["subjects", "seal", "open"],
+        "purposes": ["registration_code", "otp_code", "password_link", "own_data"],
+        "openings_per_minute": 600,
+    }
+    rotation = callers["sensmail-rotate.service"]
+    assert (rotation["purposes"], rotation["openings_per_minute"]) == ([], None)
+    assert {"open", "destroy", "destroy_retired"}.isdisjoint(rotation["acts"])
+    assert set(callers["session"]["acts"]) == set(get_args(ActId))
+
+
+def test_policy_and_key_service_know_the_same_acts_and_duties() -> None:
+    assert set(get_args(ActId)) == set(protocol.ACTS)
+    assert set(get_args(DutyId)) == rights.DUTIES
+
+
+def test_the_key_service_reads_what_the_policy_writes(shipped: Loaded) -> None:
+    found = rights.parse(json.dumps(applied_document(shipped)).encode())
+    assert found.units["sensmail-portal.service"].openings_per_minute == 600
+    assert {item.name for item in found.items.values()} == {
+        "name", "emergency_email", "department", "position", "employee_number"
+    }  # fmt: skip
+    assert found.approval == "privacy_officer"
+
+
+def test_every_key_promise_is_a_rule(shipped: Loaded) -> None:
+    paths = {rule.path.removeprefix("art4.encryption.keys.") for rule in rules(shipped)}
+    assert paths >= set(Keys.model_fields)
+
+
+def test_the_written_key_procedure_stands_beside_the_keys_as_unverified(shipped: Loaded) -> None:
+    (rule,) = [rule for rule in rules(shipped) if any("written procedure" in law[0] for law in rule.laws)]
+    assert (rule.path, rule.decided_by) == ("art4.encryption.keys.epoch_interval", "policy")
+    assert rule.laws[0][1:] == ("Safety measures notice art. 7(6)", "unverified")
 
 
 @pytest.mark.parametrize(("subjects", "days"), [(49_999, 366), (50_000, 731)])
@@ -147,7 +220,28 @@ def test_data_map(shipped: Loaded) -> None:
     one_way = {name for name, each in columns.items() if each.item.protection == "one_way"}
     assert one_way == {"accounts.subject.password_hash", "accounts.app_password.hash"}
     assert columns["accounts.subject.address"].item.protection == "open"
+    assert {columns[name].place.subject for name in sealed} == {"id"}
     assert len({each.place.field for each in columns.values()}) == len(columns)
+
+
+def test_the_document_says_of_each_column_all_that_programs_need(shipped: Loaded) -> None:
+    columns = {f"{each['table']}.{each['column']}": each for each in applied_document(shipped)["data_map"]}
+    assert columns["accounts.subject.emergency_email"] == {
+        "table": "accounts.subject",
+        "column": "emergency_email",
+        "field": 5,
+        "subject": "id",
+        "item": "emergency_email",
+        "category": "required",
+        "protection": "sealed",
+        "retention": "account",
+        "purposes": ["registration_code", "otp_code", "password_link"],
+        "duty": None,
+    }
+    # the same item under the period of the records, where it stands in one
+    assert columns["accounts.subject.address"]["retention"] == "account"
+    assert columns["records.inbox.account"]["retention"] == "access_log"
+    assert columns["records.inbox.origin"]["retention"] == "access_log"
 
 
 #: Field numbers that have been given out. A number once here is never changed: sealed values are bound to it.
@@ -156,6 +250,8 @@ GIVEN = {
     "accounts.app_password.hash": 4, "accounts.subject.emergency_email": 5, "accounts.subject.department": 6,
     "accounts.subject.position": 7, "accounts.subject.employee_number": 8, "records.access.origin": 9,
     "records.access.time": 10, "records.access.client": 11, "records.access.act": 12,
+    "records.inbox.origin": 13, "records.inbox.at": 14, "records.inbox.client": 15, "records.inbox.act": 16,
+    "records.inbox.account": 17,
 }  # fmt: skip
 
 

@@ -33,7 +33,6 @@ def test_verified_needs_the_official_text() -> None:
     [
         ({"kind": "at_least", "value": "soon"}, "not an ISO 8601"),
         ({"kind": "one_of"}, "does not fit kind"),
-        ({"kind": "stated"}, "a stated one has none"),
         ({"path": None}, "has a path"),
         ({"sorce": "x"}, "Extra inputs"),
         ({"confidence": "sure"}, "Input should be"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -79,6 +80,8 @@ def test_every_value_of_the_data_map_is_on_the_page(shipped: Loaded, lang: Lang)
     [
         ("retention: P5Y", "retention: P7Y", "최소 7년", "at least 7 years"),
         ("access_log:\n      retention: P1Y", "access_log:\n      retention: P3Y", "최소 3년", "at least 3 years"),
+        ("reseal_interval: P1Y", "reseal_interval: P6M", "키를 6개월에 한 번", "every 6 months"),
+        ("epoch_interval: P1M", "epoch_interval: P10D", "상위 키를 10일에", "every 10 days"),
         ("request_time: P10D", "request_time: P7D", "7일", "7 days"),
         ("within: P5D", "within: P3D", "3일", "3 days"),
         ("interval: P1Y\n    tells", "interval: P6M\n    tells", "6개월에 한 번", "every 6 months"),
@@ -174,6 +177,18 @@ def test_earlier_versions_stay_readable(spoil: Spoil, text: str, tmp_path: Path)
         for lang in ("ko", "en")
     ]
     assert 'href="../2022-06-13/ko/"' in fact["pages"]["ko"]
+
+
+def test_an_earlier_version_from_before_the_keys_stays_readable(spoil: Spoil, text: str, tmp_path: Path) -> None:
+    start, end = text.index("      keys:\n"), text.index("      cites: [SAFETY-7-1")
+    (tmp_path / "old.yml").write_text(text[:start] + text[end:], encoding="utf-8")
+    newer = spoil(
+        ('effective: "2022-06-13"\n    announced', "effective: 2026-12-01\n    announced"),
+        ("earlier: []", "earlier: [{effective: 2022-06-13, file: old.yml}]"),
+    )
+    fact = facts(loads(newer.encode(), "policy.yml"), tmp_path / "policy.yml")
+    shown = [b64decode(file["content"]).decode() for file in fact["archive"] if "/ko/" in file["path"]]
+    assert ["사람마다 따로 둔 암호 키" in html for html in shown] == [True, False]
 
 
 @pytest.mark.parametrize(

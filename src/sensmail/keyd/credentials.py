@@ -1,0 +1,104 @@
+"""Root keys of provider `file` as they lie on the disk: one encrypted credential of systemd a generation.
+
+`/etc/sensmail/keys/root/1` reaches the key service as `sensmail-root_1` (LoadCredentialEncrypted= of the directory),
+and carries that name inside, so that systemd refuses it under another. Sources: systemd-creds(1), systemd.exec(5).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from sensmail.keys.errors import KeyFailure, RootUnavailable
+from sensmail.keys.files import Files
+from sensmail.keys.material import KEY_BYTES
+from sensmail.keys.roots import FileRoot
+
+DIRECTORY = Path("/etc/sensmail/keys/root")
+PREFIX = "sensmail-root_"
+_ENDING = ".destroyed"  # with a dot before it: systemd passes over such names
+SYSTEMD_CREDS = "systemd-creds"
+
+
+class CredentialError(KeyFailure):
+    """A root credential cannot be made or destroyed. The text names the file and what to do."""
+
+
+def generations(directory: Path = DIRECTORY) -> list[int]:
+    """The generations that there are, oldest first; of credentials on the disk, or as a unit gets them.
+
+    Raises:
+        CredentialError: the directory cannot be read.
+    """
+    try:
+        names = [each.name.removeprefix(PREFIX) for each in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CredentialError(f"{directory}: {error.strerror}; run as root") from error
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+
+
+def make_root(generation: int, directory: Path = DIRECTORY, *, sealed_by: str = "auto") -> Path:
+    """A new root key, known to systemd alone: random bytes that only ever leave this process encrypted.
+
+    Args:
+        generation: its number.
+        directory: of the encrypted credentials.
+        sealed_by: `auto`, `host`, `tpm2` or `host+tpm2`, as systemd-creds knows them.
+
+    Raises:
+        CredentialError: there is this generation already, or it cannot be encrypted or kept; nothing was changed.
+    """
+    path = directory / str(generation)
+    if path.exists():
+        raise CredentialError(f"{path}: holds a root key already, which is never replaced; take the next generation")
+    # No measured boot state: an update of the firmware must not take the key with it.
+    options = [f"--name={PREFIX}{generation}", f"--with-key={sealed_by}", "--tpm2-pcrs="]
+    sealed = _systemd_creds("encrypt", options, os.urandom(KEY_BYTES), path)
+    files, beside = Files(), directory / f".{generation}.new"  # systemd passes over names with a dot
+    try:
+        files.create(beside, sealed)
+        files.rename(beside, path)
+        files.fsync_directory(directory)
+    except OSError as error:
+        raise CredentialError(f"{path}: {error.strerror}; no root key was made") from error
+    return path
+
+
+def destroy_root(generation: int, directory: Path = DIRECTORY) -> None:
+    """Overwrite one encrypted credential in place and remove it; see `FileRoot.destruction` for what that promises.
+
+    It is put out of systemd's sight first: one that was cut off half overwritten would keep the unit from starting.
+
+    Raises:
+        CredentialError: it is not there or not destroyed.
+    """
+    path, files = directory / str(generation), Files()
+    try:
+        files.rename(path, directory / f".{generation}{_ENDING}")
+        files.fsync_directory(directory)
+    except OSError as error:
+        raise CredentialError(f"{path}: not destroyed: {error.strerror}") from error
+    sweep(directory)
+
+
+def sweep(directory: Path = DIRECTORY) -> None:
+    """Complete every destruction that was cut off. Raises CredentialError."""
+    try:
+        for path in sorted(directory.glob(f".*{_ENDING}")):
+            FileRoot(path).destroy()
+    except RootUnavailable as error:
+        raise CredentialError(str(error)) from error
+
+
+def _systemd_creds(verb: str, options: list[str], data: bytes, path: Path) -> bytes:
+    try:
+        done = subprocess.run([SYSTEMD_CREDS, verb, *options, "-", "-"], input=data, capture_output=True, check=False)
+    except OSError as error:
+        raise CredentialError(f"{SYSTEMD_CREDS} does not run ({error.strerror}): it comes with systemd 250") from error
+    if done.returncode or not done.stdout:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise CredentialError(f"{path}: {SYSTEMD_CREDS} {verb} failed: {words[-1] if words else 'it said nothing'}")
+    return done.stdout

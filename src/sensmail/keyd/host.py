@@ -1,0 +1,123 @@
+"""The units of the key service, as a ceremony on its host starts and stops them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from sensmail.keyd import credentials, recover
+from sensmail.keyd.errors import KeyServiceError
+from sensmail.keyd.recover import Recovered, Request
+
+SERVICE, SOCKET, RECOVER = "sensmail-keyd.service", "sensmail-keyd.socket", "sensmail-keyd-recover.service"
+ACCOUNT = "sensmail-keyd"
+
+
+class UnitFailed(KeyServiceError):
+    """A unit could not be started or stopped; the text has systemd's words."""
+
+
+def systemctl(*arguments: str) -> None:
+    """Run systemctl.
+
+    Raises:
+        UnitFailed: it did not end well.
+    """
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = done.stderr.strip().replace("\n", " ") or f"exit code {done.returncode}"
+        fix = f"look at `journalctl -u {arguments[-1]}`, and repeat"
+        raise UnitFailed(f"systemctl {' '.join(arguments)}: {words}; {fix}")
+
+
+class SystemdHost:
+    """The host of a root change: credentials of systemd, and the unit that reads them when it starts."""
+
+    def __init__(self, directory: Path = credentials.DIRECTORY, sealed_by: str = "auto") -> None:
+        self._directory, self._sealed_by = directory, sealed_by
+
+    def generations(self) -> list[int]:
+        """Numbers of the root credentials on disk, in order."""
+        return credentials.generations(self._directory)
+
+    def make(self, generation: int) -> None:
+        """A new root credential."""
+        credentials.make_root(generation, self._directory, sealed_by=self._sealed_by)
+
+    def destroy(self, generation: int) -> None:
+        """Overwritten in place, synced, unlinked."""
+        credentials.destroy_root(generation, self._directory)
+
+    def sweep(self) -> None:
+        """Complete a destruction that was cut off."""
+        credentials.sweep(self._directory)
+
+    def restart(self) -> None:
+        """The unit is ready when it answers (Type=notify); callers wait at its socket meanwhile."""
+        systemctl("reset-failed", SOCKET, SERVICE)  # restarts that were wanted do not count as failures
+        systemctl("restart", SERVICE)
+
+    def start(self) -> None:
+        """Start it where it is down, as after a reboot in between."""
+        systemctl("reset-failed", SOCKET, SERVICE)
+        systemctl("start", SOCKET, SERVICE)
+
+
+def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes] = ()) -> Recovered:
+    """Run the recovery unit on staged files while the service is stopped, and start the service again.
+
+    Args:
+        ask: what to do.
+        copy: directory with a copy of a place; None to fill an empty place.
+        pieces: the two officers' piece files.
+
+    Raises:
+        UnitFailed: the text has the recovery's own reason where it gave one.
+    """
+    with _staged(ask, copy, pieces) as stage:
+        systemctl("daemon-reload")
+        systemctl("stop", SOCKET, SERVICE)
+        try:
+            reason = ""
+            systemctl("start", RECOVER)
+        except UnitFailed as failure:
+            reason = str(failure)
+        result = stage / recover.RESULT
+        done = msgspec.json.decode(result.read_bytes(), type=Recovered) if result.exists() else Recovered(error=reason)
+    systemctl("start", SOCKET)
+    if done.error or reason:
+        raise UnitFailed(done.error or reason)
+    SystemdHost().start()
+    return done
+
+
+@contextmanager
+def _staged(ask: Request, copy: Path | None, pieces: Sequence[bytes]) -> Iterator[Path]:
+    """What the unit reads, in memory (/run), for its account alone; gone afterwards."""
+    stage, owner = recover.STAGE, pwd.getpwnam(ACCOUNT)
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(mode=0o700)
+    try:
+        if copy is not None:
+            (stage / recover.COPY).mkdir()
+            for file in sorted(copy.iterdir()):
+                if file.name == "snapshot" or file.name.startswith(("slot.", "journal.")):
+                    shutil.copyfile(file, stage / recover.COPY / file.name)
+        for name, data in zip(recover.PIECES, pieces, strict=False):
+            (stage / name).write_bytes(data)
+        (stage / recover.REQUEST).write_bytes(msgspec.json.encode(ask))
+        for path in (stage, *stage.rglob("*")):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        yield stage
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}; name a directory with slot, snapshot and journal"
+        raise UnitFailed(text) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

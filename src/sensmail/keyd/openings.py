@@ -1,0 +1,93 @@
+"""The numbers of openings: taken from the key file in blocks, each used for exactly one record.
+
+A block costs one sync of the key file's counter, so blocks grow with the demand; after a crash each number of a block
+that has no record gets a void one, so blocks shrink when nobody asks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from sensmail.keys import Keyring
+
+SMALLEST, LARGEST = 32, 8192
+_AHEAD = 8  # blocks, for the seconds of a roll
+_BUSY_S = 1.0  # a block that is used up faster is followed by a larger one
+
+
+class Openings:
+    """One writer of records takes numbers; anybody may top up."""
+
+    def __init__(self, ring: Keyring) -> None:
+        self._ring = ring
+        self._free: deque[int] = deque()
+        self._doubtful = set(ring.unsettled_openings())
+        self._lock = threading.Lock()
+        self._block, self._reserved_at = SMALLEST, 0.0
+
+    @property
+    def doubtful(self) -> list[int]:
+        """Numbers that may or may not have a record: look for it, write a void one, then `resolve`."""
+        return sorted(self._doubtful)
+
+    def take(self, count: int) -> list[int]:
+        """The next numbers, in order.
+
+        Raises:
+            KeyFailure: the counter of the key file cannot be written.
+        """
+        with self._lock:
+            if len(self._free) < count:
+                self._reserve(count - len(self._free))
+            return [self._free.popleft() for _ in range(count)]
+
+    def top_up(self) -> None:
+        """Have numbers at hand for a time in which the key file is busy. Raises KeyFailure."""
+        with self._lock:
+            wanted = _AHEAD * self._block - len(self._free)
+            if wanted > 0:
+                self._free.extend(self._ring.reserve_openings(wanted))
+
+    def used(self) -> None:
+        """Every number that was taken has its record, but for the doubtful ones."""
+        with self._lock:
+            self._settle()
+
+    def give_back(self, numbers: Iterable[int]) -> None:
+        """Numbers whose record was certainly not kept; they come first next time."""
+        with self._lock:
+            self._free.extendleft(reversed(list(numbers)))
+
+    def doubt(self, numbers: Iterable[int]) -> None:
+        """Numbers whose record may have been kept: the connection was lost before the answer."""
+        self._doubtful.update(numbers)
+
+    def resolve(self, numbers: Iterable[int]) -> None:
+        """Each of these has a record now."""
+        with self._lock:
+            self._doubtful.difference_update(numbers)
+            self._settle()
+
+    def release(self) -> None:
+        """Before a clean stop: give the unused numbers back. Raises KeyFailure."""
+        with self._lock:
+            self._settle()
+            if self._free and not self._doubtful:
+                self._ring.release_openings(self._free[0] - 1)
+                self._free.clear()
+
+    def _reserve(self, count: int) -> None:
+        now = time.monotonic()
+        busy = now - self._reserved_at < _BUSY_S
+        self._block = min(2 * self._block, LARGEST) if busy else SMALLEST
+        self._reserved_at = now
+        self._free.extend(self._ring.reserve_openings(max(count, self._block)))
+
+    def _settle(self) -> None:
+        """Up to the first number without a record."""
+        open_ends = [min(self._doubtful)] if self._doubtful else []
+        open_ends += [self._free[0]] if self._free else []
+        self._ring.settle_openings(min(open_ends, default=self._ring.unsettled_openings().stop) - 1)

@@ -1,0 +1,85 @@
+"""What the key service reads at its start: `/etc/sensmail/keyd.toml`, written by role `keys`. It holds no secret."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensmail.keyd.protocol import SOCKET
+from sensmail.keys import Root
+from sensmail.keys.errors import SettingsError
+from sensmail.keys.provider import make_roots
+
+PATH = Path("/etc/sensmail/keyd.toml")
+POLICY = Path("/etc/sensmail/policy.json")
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5): where the unit finds its credentials
+_KNOWN = {"places", "lost", "root", "socket", "policy"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything is.
+
+    Attributes:
+        places: directories of the key file; the first leads.
+        lost: directories of places that were destroyed physically.
+        root: the table, or tables, of `keys.provider.make_roots`.
+        socket: where to listen when systemd does not hand the socket over.
+        policy: what callers may do.
+    """
+
+    places: tuple[Path, ...]
+    root: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    lost: tuple[Path, ...] = ()
+    socket: Path = SOCKET
+    policy: Path = POLICY
+
+    def roots(self) -> list[Root]:
+        """The root keys at hand, oldest to newest; their credentials lie in $CREDENTIALS_DIRECTORY.
+
+        Raises:
+            SettingsError: unknown provider or setting, or a credential is missing.
+        """
+        directory = os.environ.get(CREDENTIALS)
+        if not directory:
+            raise SettingsError(f"${CREDENTIALS} is not set: start this as a unit of systemd with its credentials")
+        return make_roots(self.root, Path(directory))
+
+
+def load(path: Path = PATH) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: missing, not TOML, or with a key or a type that is not known.
+    """
+    fix = "run role keys again, it writes this file"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error}); {fix}") from error
+    if unknown := sorted(table.keys() - _KNOWN):
+        raise SettingsError(f"{path}: {', '.join(unknown)} is not known; known are {', '.join(sorted(_KNOWN))}")
+    root = table.get("root", {})
+    if not isinstance(root, dict | list):
+        raise SettingsError(f"{path}: root must be a table [root]; {fix}")
+    return Settings(
+        places=_paths(path, "places", table.get("places")),
+        lost=_paths(path, "lost", table.get("lost", [])),
+        root=root,
+        socket=_paths(path, "socket", [table.get("socket", str(SOCKET))])[0],
+        policy=_paths(path, "policy", [table.get("policy", str(POLICY))])[0],
+    )
+
+
+def _paths(path: Path, name: str, value: object) -> tuple[Path, ...]:
+    found = value if isinstance(value, list) else []
+    texts = [each for each in found if isinstance(each, str) and each.startswith("/")]
+    if texts != value:
+        raise SettingsError(
+            f"{path}: {name} = {value!r} must be absolute paths, for example /var/lib/sensmail-keyd/ring"
+        )
+    return tuple(Path(each) for each in texts)

@@ -1,0 +1,174 @@
+"""What makes a host hold keys, once: root key, then the key file in every place, then a marker that says so.
+
+The marker is the memory that there is a key file: where it stands, a missing key file is an error and never a reason to
+make a new one, which would leave every sealed value unreadable. A run that was cut off is completed by the next.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sensmail.keyd import credentials
+from sensmail.keys import KeyFailure, snapshot
+from sensmail.keys.errors import KeyFileMissing, PlaceEmpty
+from sensmail.keys.files import Files
+
+MARKER = Path("/etc/sensmail/keys/initialised")
+SECRETS = Path("/etc/sensmail/keys/secrets")
+UNIT = "sensmail-keyd-setup.service"
+SWAPS = Path("/proc/swaps")
+
+
+class SetupError(KeyFailure):
+    """The host's keys cannot be set up. The text names file or unit and what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies.
+
+    Attributes:
+        places: directories of the key file, the leading one first.
+        root: directory of the root credentials; None where the root key lies with another provider.
+        secrets: names of the credentials that the provider needs, in `secrets_in`.
+    """
+
+    places: tuple[Path, ...]
+    root: Path | None = credentials.DIRECTORY
+    secrets: tuple[str, ...] = ()
+    secrets_in: Path = SECRETS
+    marker: Path = MARKER
+
+
+@dataclass
+class Outcome:
+    """What was done, or in check mode would be, and what an operator should know."""
+
+    steps: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+def start_unit() -> None:
+    """Run the unit that makes the key file as the account of the key service.
+
+    Raises:
+        SetupError: it failed; the text has its words.
+    """
+    for command in (["daemon-reload"], ["start", UNIT]):
+        done = _run("systemctl", *command)
+        if done.returncode:
+            raise SetupError(f"{UNIT}: {_words() or done.stderr.strip()}")
+
+
+def _words() -> str:
+    """What the unit's last start wrote, else what systemd wrote about it."""
+    _run("journalctl", "--sync")
+    invocation = _run("systemctl", "show", "--property=InvocationID", "--value", UNIT).stdout.strip()
+    for source in (f"_SYSTEMD_INVOCATION_ID={invocation}", f"INVOCATION_ID={invocation}"):
+        if words := _run("journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=3", source).stdout.strip():
+            return words
+    return ""
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def ensure(layout: Layout, *, check: bool = False, make_file: Callable[[], None] = start_unit) -> Outcome:
+    """Set the keys up where they are not, and tell where something is missing that was there.
+
+    Args:
+        layout: where.
+        check: only say what would be done.
+        make_file: makes the key file in all places.
+
+    Raises:
+        SetupError, KeyFailure: nothing that holds keys was changed.
+    """
+    outcome = Outcome(findings=_findings(layout.places))
+    holding = [place for place in layout.places if _holds(place)]
+    if layout.marker.exists():
+        _require_whole(layout, holding)
+        return outcome
+    _require_secrets(layout)
+    if layout.root and not credentials.generations(layout.root):
+        _refuse_strange(layout.root, holding)
+        outcome.steps.append(f"make root key {layout.root / '1'}")
+        if not check:
+            credentials.make_root(1, layout.root)
+    outcome.steps.append(f"make the key file in {', '.join(map(str, layout.places))}")
+    if not check:
+        make_file()
+        _mark(layout)
+    return outcome
+
+
+def _holds(place: Path) -> bool:
+    return (place / snapshot.NAME).exists()
+
+
+def _require_whole(layout: Layout, holding: Sequence[Path]) -> None:
+    """Everything that the marker stands for is still there."""
+    since = f"{layout.marker} says that this host has a key file"
+    for place in layout.places:
+        if place in holding:
+            continue
+        if not holding:
+            raise KeyFileMissing(f"{place}: holds no key file, but {since}: bring it back from a copy (docs/keys.md)")
+        raise PlaceEmpty(f"{place}: holds no key file, but {since}: mount what belongs there, or `sensmail keys fill`")
+    if layout.root and not credentials.generations(layout.root):
+        fix = "bring it back, or let two officers open a copy (docs/keys.md, recovery)"
+        raise SetupError(f"{layout.root}: holds no root key, but {since}: {fix}")
+
+
+def _require_secrets(layout: Layout) -> None:
+    for name in layout.secrets:
+        if not (path := layout.secrets_in / name).exists():
+            how = f"systemd-ask-password -n {name} | systemd-creds encrypt --name=sensmail-secret_{name} - {path}"
+            raise SetupError(f"{path}: the root provider needs this secret; enter it on the host: {how}")
+
+
+def _refuse_strange(root: Path, holding: Sequence[Path]) -> None:
+    """A key file whose root key is gone is not replaced by a new one."""
+    for place in holding:
+        text = f"{place}: holds a key file, but {root} holds no root key that could open it"
+        raise SetupError(f"{text}: bring the root key back, or follow docs/keys.md, recovery; nothing was changed")
+
+
+def _mark(layout: Layout) -> None:
+    """Remember durably that there is a key file."""
+    for place in layout.places:
+        if not _holds(place):
+            raise KeyFileMissing(f"{place}: {UNIT} ended well, but there is no key file; look at its journal")
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    files, beside = Files(), layout.marker.with_name(f".{layout.marker.name}.new")
+    try:
+        files.create(beside, f"{made}\n".encode())
+        files.rename(beside, layout.marker)
+        files.fsync_directory(layout.marker.parent)
+    except OSError as error:
+        raise SetupError(f"{layout.marker}: {error.strerror}; run again") from error
+
+
+def _findings(places: Sequence[Path]) -> list[str]:
+    """What does not stop a set-up, but weakens it."""
+    found = []
+    if swap := _lines(SWAPS)[1:]:
+        devices = ", ".join(line.split()[0] for line in swap)
+        found.append(f"this host swaps to {devices}: the key service does not, but its callers may; turn swap off")
+    disks = {place.stat().st_dev for place in places if place.is_dir()}
+    if len(disks) == 1 and len(places) > 1:
+        names = " and ".join(map(str, places))
+        found.append(f"{names} lie on one disk: its loss takes every sealed value; mount another one for people's data")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,11 @@
+"""The plain insert of a record, in the transaction of the act that it records. Sealing records is not its task."""
+
+from __future__ import annotations
+
+from sensmail.ledger.entry import DETAIL_KEYS, Entry
+from sensmail.ledger.errors import LedgerError, RecordSwallowed, UnknownDetail
+from sensmail.ledger.inbox import insert, missing_openings
+
+__all__ = [
+    "DETAIL_KEYS", "Entry", "LedgerError", "RecordSwallowed", "UnknownDetail", "insert", "missing_openings",
+]  # fmt: skip

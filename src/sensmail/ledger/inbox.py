@@ -1,0 +1,74 @@
+"""Writing records to `records.inbox`, and finding openings that left none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import LiteralString
+
+import msgspec
+import psycopg
+
+from sensmail.ledger.entry import Entry
+from sensmail.ledger.errors import RecordSwallowed
+from sensmail.store import Connection
+
+_COLUMNS: LiteralString = "ledger, act, account, origin, {}, client, purpose, outcome, unit, detail"
+# One parameter for any number of rows: one parse, one plan. The statement fails as a whole, by a division by zero,
+# where fewer rows were kept: so it holds in autocommit as well, and costs one round trip.
+_STATEMENT: LiteralString = """
+    WITH kept AS (
+        INSERT INTO records.inbox ({target}{opening}) SELECT {source}{opening}
+        FROM json_to_recordset(%s::json) AS given (ledger records.ledger, act text, account text, origin text,
+            subject uuid, client text, purpose text, outcome records.outcome, unit text, detail jsonb, opening bigint)
+        RETURNING id{opening}
+    ) SELECT array_agg(id), array_agg({number}), 1 / (count(*) = %s)::int FROM kept
+"""
+
+
+def _statement(opening: LiteralString, number: LiteralString) -> LiteralString:
+    target, source = _COLUMNS.format("subject_id"), _COLUMNS.format("subject")
+    return _STATEMENT.format(target=target, source=source, opening=opening, number=number)
+
+
+_PLAIN = _statement("", "NULL::bigint")
+_NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
+_GAPS: LiteralString = """
+    SELECT before + 1, here - 1
+    FROM (SELECT here, lag(here, 1, %(after)s::bigint) OVER (ORDER BY here) AS before
+          FROM (SELECT opening AS here FROM records.inbox WHERE opening > %(after)s AND opening <= %(through)s
+                UNION ALL SELECT %(through)s::bigint + 1) AS numbers) AS pairs
+    WHERE here > before + 1 ORDER BY here
+"""
+_LOOK = "look for triggers and rules that no migration made (psql: \\d records.inbox)"
+_encode = msgspec.json.Encoder().encode
+
+
+def insert(connection: Connection, entries: Sequence[Entry]) -> list[int]:
+    """Add records by one statement, in the caller's transaction or in one of its own; returns their ids, in order.
+
+    Raises:
+        RecordSwallowed: not every record was kept as it was given; nothing was added, or roll back.
+        psycopg.Error: nothing was added.
+    """
+    if not entries:
+        return []
+    given = [each.opening for each in entries]
+    statement = _PLAIN if set(given) == {None} else _NUMBERED
+    try:
+        cursor = connection.execute(statement, (_encode(entries).decode(), len(given)), prepare=True)
+    except psycopg.errors.DivisionByZero:
+        raise RecordSwallowed(f"records.inbox kept fewer than {len(given)} records; {_LOOK}") from None
+    ids, kept, _ = cursor.fetchall()[0]
+    if kept != given or len(set(ids) - {None}) != len(given):
+        raise RecordSwallowed(f"records.inbox changed what it kept of {len(given)} records; {_LOOK}")
+    return list(ids)
+
+
+def missing_openings(connection: Connection, through: int, after: int = 0) -> list[range]:
+    """The numbers from `after` + 1 to `through` that no record bears.
+
+    The key service says up to where every number has its record (`settled`); a gap below is a record that was
+    swallowed or removed.
+    """
+    rows = connection.execute(_GAPS, {"through": through, "after": after}).fetchall()
+    return [range(first, last + 1) for first, last in rows]

@@ -1,0 +1,38 @@
+"""Errors of rotation. Each names the table or setting and the fix; none carries a value or a key."""
+
+from __future__ import annotations
+
+import psycopg
+
+
+class RotationError(Exception):
+    """A pass over sealed columns cannot be done as asked."""
+
+
+class NotProtectable(RotationError):
+    """A table or column that cannot be sealed as it is; found before anything was written."""
+
+
+class Blocked(RotationError):
+    """The pass went through every row, but some values could not be brought to their form; they are listed."""
+
+
+class Busy(RotationError):
+    """Another run is at work, or transactions stay open that may still bring old values."""
+
+
+class NotDue(RotationError):
+    """Asked for before the time that the policy sets."""
+
+
+class NotApproved(RotationError):
+    """The approval that the policy asks for is missing, or is that of another role."""
+
+
+class NoPolicy(RotationError):
+    """The host has no policy.json, or one of another release."""
+
+
+def told(error: psycopg.Error) -> str:
+    """What the database said, without details: those may show a row."""
+    return error.diag.message_primary or str(error).splitlines()[0]

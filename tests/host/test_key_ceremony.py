@@ -1,0 +1,151 @@
+"""What people do with the keys of this host: officers, drill, new root key, lost place; and the register of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from testinfra.host import Host
+
+from sensmail.keys import piece
+from sensmail.keys.officer import fingerprint
+
+FIRST, SECOND = "/var/lib/sensmail-keyd/ring", "/var/lib/sensmail-keyd-second/ring"
+ROOTS, UNDER_WAY = "/etc/sensmail/keys/root", "/etc/sensmail/keys/root-change.json"
+APPROVED = "--reason 'host test' --approver privacy_officer"
+Trio = list[X25519PrivateKey]
+
+
+@pytest.fixture(scope="module")
+def work(host: Host) -> Iterator[str]:
+    """A directory on the host, in memory, gone afterwards."""
+    made = host.check_output("mktemp -d /run/ceremony.XXXXXX")
+    yield made
+    host.check_output(f"rm -r {made}")
+
+
+@pytest.fixture(scope="module")
+def officers(host: Host, work: str) -> Trio:
+    """Three officers, set in charge; their private keys stay here."""
+    made = [X25519PrivateKey.generate() for _ in "abc"]
+    for name, key in zip("abc", made, strict=True):
+        put(host, f"{work}/{name}.pub", key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    said = host.check_output(f"sensmail keys officers set {work}/a.pub {work}/b.pub {work}/c.pub --yes {APPROVED}")
+    assert all(fingerprint(key.public_key().public_bytes_raw()) in said for key in made)
+    return made
+
+
+def put(host: Host, path: str, data: bytes) -> None:
+    host.check_output(f"echo %s | base64 -d > {path}", b64encode(data).decode())
+
+
+def status(host: Host) -> dict[str, str]:
+    """The last of each kind of line of `sensmail keys status`."""
+    lines = host.check_output("sensmail keys status").splitlines()
+    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
+
+
+def register(host: Host, kind: str) -> list[dict[str, str]]:
+    """The rows of one kind, of the key file in use."""
+    text = host.check_output("sensmail keys register --csv").lstrip("\ufeff")
+    ring = status(host)["key file"].partition(",")[0]
+    rows = csv.DictReader(io.StringIO(text))
+    return [row for row in rows if row["종류"].endswith(f"({kind})") and row["키 파일"] == ring]
+
+
+def test_the_register_tells_what_the_service_says(host: Host) -> None:
+    now = status(host)
+    (root,) = (row for row in register(host, "root") if not row["교체일"])
+    (epoch,) = (row for row in register(host, "epoch") if not row["교체일"])
+    assert now["root"].startswith(root["키 식별자"])
+    assert f"epoch {epoch['키 식별자']}," in now["key file"]
+
+
+def test_every_opening_has_its_record(host: Host) -> None:
+    assert host.check_output("sensmail keys gaps").endswith(", 0 without a record")
+
+
+def test_the_timers_command_finds_nothing_due(host: Host) -> None:
+    said = host.check_output("runuser -u sensmail-jobs -- sensmail keys rotate --due")
+    assert "roll: not due before" in said
+    assert "reseal: not due before" in said
+
+
+def test_nothing_happens_without_the_approval_that_the_policy_asks(host: Host, work: str, officers: Trio) -> None:
+    before = status(host)
+    for command in ("root", f"officers set {work}/a.pub {work}/b.pub {work}/c.pub --yes"):
+        for approver in ("", "--approver privacy_handler"):
+            done = host.run(f"sensmail keys {command} --reason x {approver}")
+            assert (done.rc, "the policy asks for privacy_officer" in done.stderr) == (1, True), done.stderr
+    assert status(host) == before
+
+
+def test_two_officers_open_a_copy_until_the_next_roll(host: Host, work: str, officers: Trio) -> None:
+    copy, epoch = f"{work}/copy", int(status(host)["key file"].split("epoch ")[1].split(",")[0])
+    host.check_output(f"cp -r {SECOND} {copy}")
+    slot = b64decode(host.check_output(f"base64 -w0 {copy}/slot.{epoch % 2}"))
+    for name, key in zip(("one", "two"), officers[1:], strict=True):
+        put(host, f"{work}/{name}", piece(key, slot).encode())
+    drill = f"sensmail keys drill {copy} {work}/one {work}/two"
+    assert f"epoch {epoch}" in host.check_output(drill)
+    assert host.run(f"sensmail keys drill {copy} {work}/one {work}/one").rc == 1
+    host.check_output("sensmail keys roll --reason 'after the drill'")
+    done = host.run(drill)
+    assert (done.rc, "escaped a roll" in done.stderr) == (1, True), done.stderr
+    records = host.check_output(
+        "runuser -u postgres -- psql -d sensmail -Atc "
+        "\"SELECT outcome FROM records.inbox WHERE act = 'keys.drill' AND detail->>'phase' = 'end' ORDER BY id\""
+    )
+    assert records.split()[-3:] == ["done", "failed", "failed"]
+
+
+def test_a_new_root_key(host: Host) -> None:
+    before, old = status(host)["root"], host.check_output(f"ls {ROOTS}")
+    said = host.check_output(f"sensmail keys root {APPROVED}")
+    assert said.splitlines()[-1].startswith("done")
+    assert status(host)["root"] != before
+    assert host.check_output(f"ls -A {ROOTS}") == str(int(old) + 1)
+    (row,) = (row for row in register(host, "root") if row["키 식별자"] == before.partition(",")[0])
+    assert (row["파기 등급"], row["승인자"], bool(row["파기일"])) == ("덮어쓰기 (software)", "privacy_officer", True)
+
+
+@pytest.mark.parametrize("after", ["made", "destroyed"])
+def test_a_root_change_that_was_killed_goes_on(host: Host, work: str, after: str) -> None:
+    """Killed as soon as it says this; the next call completes it, with the approval of the first."""
+    before = status(host)["root"]
+    lines = f"{work}/lines"
+    host.check_output(
+        f"sensmail keys root {APPROVED} > {lines} & p=$!; "
+        f"for i in $(seq 600); do grep -q ^{after} {lines} && kill -9 $p && break; sleep 0.02; done; wait $p || true"
+    )
+    assert "done" not in host.check_output(f"cat {lines}")
+    assert host.file(UNDER_WAY).exists
+    said = host.check_output("sensmail keys root --reason again")
+    assert said.startswith("taken up again: begun by")
+    assert "approved by privacy_officer: host test" in said
+    assert not host.file(UNDER_WAY).exists
+    assert status(host)["root"] != before
+    assert len(host.check_output(f"ls -A {ROOTS}").split()) == 1
+
+
+@pytest.mark.parametrize("place", [SECOND, FIRST])
+def test_a_place_that_was_lost_is_filled(host: Host, place: str) -> None:
+    before = status(host)
+    host.check_output(f"systemctl stop sensmail-keyd.socket sensmail-keyd.service; find {place} -type f -delete")
+    said = host.check_output("sensmail keys fill --reason 'the disk of a place was replaced'")
+    assert f"{place}: filled" in said
+    now = status(host)
+    assert (now["place"], now["keys"]) == (before["place"], before["keys"])
+    assert host.check_output(f"stat -c '%U %a' {place}/snapshot") == "sensmail-keyd 600"
+    assert host.check_output("sensmail keys gaps").endswith(", 0 without a record")
+
+
+def test_every_sealed_value_has_its_key(host: Host) -> None:
+    said = host.check_output("sensmail keys compare")  # exit 0: at most rows of people who were purged lack one
+    assert "sealed values" in said
+    assert "lost" not in said

@@ -1,0 +1,40 @@
+"""A host on which keys can be set up: directories, a stand-in for systemd-creds, and a root key that lies in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sensmail.keyd import credentials, setup
+from sensmail.keyd.create import create
+from sensmail.keyd.setup import Layout
+from sensmail.keys import Place
+from unit.keyd_setup.host import root_key
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Empty directories of a host that role keys has just been to."""
+    for name in ("keys/root", "keys/secrets", "first", "second"):
+        (tmp_path / name).mkdir(parents=True, mode=0o700)
+    program = tmp_path / "systemd-creds"
+    program.write_text("#!/bin/sh\nexec cat\n")  # so that the root key on the disk can be opened here
+    program.chmod(0o755)
+    (tmp_path / "swaps").write_text("Filename Type Size Used Priority\n")
+    monkeypatch.setattr(credentials, "SYSTEMD_CREDS", str(program))
+    monkeypatch.setattr(setup, "SWAPS", tmp_path / "swaps")
+    keys = tmp_path / "keys"
+    places = (tmp_path / "first", tmp_path / "second")
+    return Layout(places, keys / "root", (), keys / "secrets", keys / "initialised")
+
+
+@pytest.fixture
+def make_file(layout: Layout) -> Callable[[], None]:
+    """What the unit sensmail-keyd-setup.service does."""
+
+    def run() -> None:
+        create([Place(each) for each in layout.places], [root_key(layout)])
+
+    return run
