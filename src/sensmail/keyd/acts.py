@@ -82,7 +82,7 @@ class Acts:
 
     async def answer(self, call: Call) -> Any:
         """Carry out a call; see protocol.ACTS for messages and answers."""
-        require_approval(call.rights, call.act, call.message)
+        require_approval(call.rights, call.caller, call.act, call.message)
         return await self._acts[call.act](call)
 
     # values
@@ -105,7 +105,7 @@ class Acts:
         message, items = call.message, call.message.items
         call.rights.may_open(call.caller, call.right, message.purpose, {each.field for each in items})
         fields = _fields(items)
-        self._limits.take(call.caller.unit, len(fields), call.right.openings_per_minute)
+        self._limits.take(call.caller.unit, len(items), call.right.openings_per_minute)
         refusals = self._vault.refusals(fields)
 
         def entry(subject: UUID, **more: str) -> Entry:
@@ -121,7 +121,8 @@ class Acts:
             await self._recorder.record(refused)
         if opening:
             await self._recorder.record(opening, openings=True)
-        opened = await self._working(len(items), lambda: self._vault.open(items))
+        # Who was refused in the record stays refused, even when reopened while the record was written.
+        opened = await self._working(len(items), lambda: self._vault.open(items, refusals))
         await self._note_failures(call, items, opened, refusals)
         return opened
 

@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from sensmail.keyd import protocol, register
-from sensmail.keyd.caller import Caller
+from sensmail.keyd.caller import SESSION, Caller
 from sensmail.keyd.errors import BadRequest, KeyServiceError, Refused
 from sensmail.keyd.openings import Openings
 from sensmail.keyd.recorder import Recorder
@@ -203,13 +203,16 @@ class Administration:
         )
 
 
-def require_approval(rights: Rights, act: str, message: Any) -> None:
-    """What ends keys for good, or changes who can open the key file, needs approval.
+def require_approval(rights: Rights, caller: Caller, act: str, message: Any) -> None:
+    """What ends keys for good needs approval. Who can open the key file is changed by root, and with approval.
 
     Raises:
-        Refused: nobody approved a purge, or another than the role that the policy names approved the rest.
+        Refused: nobody approved a purge, or another than the role that the policy names approved the rest; or a unit
+            that is no login session of root asks for other officers or another root.
     """
     root_change = isinstance(message, protocol.Roll) and (message.rewrap or message.officers)
+    if root_change and caller.unit != SESSION:
+        raise Refused(f"{caller.unit}: officers and root key are changed from a login session of root only")
     if root_change or act == "destroy_retired":
         rights.approved(act, message.why.approver)
     elif isinstance(message, protocol.ChangeSubjects) and act == "destroy" and not message.why.approver:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -42,15 +43,15 @@ class App:
 
     def __init__(self, rights: RightsFile, acts: Acts, recorder: Recorder, identify: Identify = identify) -> None:
         self._rights, self._acts, self._recorder, self._identify = rights, acts, recorder, identify
-        self._callers: WeakKeyDictionary[asyncio.Transport, Caller] = WeakKeyDictionary()
+        self._callers: WeakKeyDictionary[asyncio.BaseTransport, Caller] = WeakKeyDictionary()
         self._throttle = Throttle()
 
     def server(self) -> web.Server:
         """What a site of aiohttp serves."""
         return _Server(
-            self.handle, request_factory=_request, keepalive_timeout=IDLE_S, access_log=None, max_field_size=1024,
-            max_line_size=1024, max_headers=16, lingering_time=1.0, auto_decompress=False, tcp_keepalive=False,
-            logger=_HTTP_LOG,
+            self.handle, self._connected, request_factory=_request, keepalive_timeout=IDLE_S, access_log=None,
+            max_field_size=1024, max_line_size=1024, max_headers=16, lingering_time=1.0, auto_decompress=False,
+            tcp_keepalive=False, logger=_HTTP_LOG,
         )  # fmt: skip
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
@@ -85,22 +86,27 @@ class App:
         except msgspec.MsgspecError as error:
             raise BadRequest(f"{act}: {error}") from error
         except (Refused, TooMany) as error:
-            await self._note(act, caller, purpose, error)
+            known = any(purpose in each.purposes for each in rights.units.values())
+            await self._note(act, caller, purpose, error, kind=purpose if known else "")
             raise
 
+    def _connected(self, transport: asyncio.BaseTransport) -> None:
+        """Look up at once who opened this connection: later its process may have ended, its number be another's."""
+        self._callers[transport] = self._identify(transport.get_extra_info("socket"))
+
     def _caller(self, request: web.BaseRequest) -> Caller:
-        """Who opened this connection, looked up once."""
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError
-        caller = self._callers.get(transport)
+        """Who opened this connection."""
+        caller = self._callers.get(request.transport) if request.transport else None
         if caller is None:
-            caller = self._callers[transport] = self._identify(transport.get_extra_info("socket"))
+            raise ConnectionResetError
         return caller
 
-    async def _note(self, act: str, caller: Caller, purpose: str, error: KeyServiceError) -> None:
-        """Record a refusal: the first of its kind each minute, with the number of those before it."""
-        repeated = self._throttle.pass_on((caller.unit, caller.uid, act, purpose, error.code))
+    async def _note(self, act: str, caller: Caller, purpose: str, error: KeyServiceError, kind: str) -> None:
+        """Record a refusal: the first of its kind each minute, with the number of those before it.
+
+        Purposes that the policy does not know are one kind, or a caller could write as many records as it invents.
+        """
+        repeated = self._throttle.pass_on((caller.unit, caller.uid, act, kind, error.code))
         if repeated is None:
             return
         LOG.warning("%s for %s: %s", act, caller, error)
@@ -135,6 +141,14 @@ class _Server(web.Server):
     """Takes so many connections at once and no more, so that files for keys can always be opened."""
 
     _open = 0
+
+    def __init__(self, handler: Any, connected: Callable[[asyncio.BaseTransport], None], **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._connected = connected
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._connected(transport)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         self._open -= 1

@@ -7,6 +7,7 @@ group, and the group its unit. A process id may be used again: a descriptor of t
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -88,5 +89,7 @@ def identify(connection: socket.socket, proc: Path = Path("/proc")) -> Caller:
 def _process(connection: socket.socket, pid: int) -> int:
     try:
         return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:  # the kernel has the option, but that process has ended
+            raise
         return os.pidfd_open(pid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sensmail.keyd.hardening import HardeningError, harden
 from sensmail.keyd.settings import load
 from sensmail.keys import KeyFailure, Keyring, Place, Root, replicas, snapshot
 from sensmail.keys.errors import KeyFileExists, RootUnavailable
@@ -61,9 +62,10 @@ def _names(places: Sequence[Place]) -> str:
 def main() -> int:
     """Make the key file that the settings name; exit status 1 and one line on standard error where that fails."""
     try:
+        harden()
         settings = load()
         print(create([Place(each) for each in settings.places], settings.roots()))
-    except KeyFailure as error:
+    except (KeyFailure, HardeningError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

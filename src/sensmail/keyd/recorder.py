@@ -112,6 +112,9 @@ class Recorder:
                 self._session()
             except Unavailable as error:
                 LOG.debug("%s", error)
+            except Exception:  # this thread must live, or nobody gets a value any more
+                LOG.exception("the database session was not renewed")
+                self._drop("failed")
 
     def _write(self, jobs: list[_Job]) -> None:
         """One commit for all; where the records of one are refused, one commit each."""

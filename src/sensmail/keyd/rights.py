@@ -48,7 +48,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Right:
-    """What one unit may: several lines of the policy for one unit add up."""
+    """What one unit may."""
 
     acts: frozenset[str]
     purposes: frozenset[str]

@@ -6,7 +6,7 @@ that each key is derived once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -74,9 +74,17 @@ class Vault:
                 found[subject] = translate(failure).code
         return found
 
-    def open(self, items: Sequence[Sealed]) -> list[Opened]:
-        """Values or refusals, in order. The record of it must be durable already."""
-        return self._each(items, self._ring.key, _open, lambda code: Opened(None, code))
+    def open(self, items: Sequence[Sealed], refused: Mapping[UUID, str] | None = None) -> list[Opened]:
+        """Values or refusals, in order. The record of it must be durable already.
+
+        Args:
+            items: what to open.
+            refused: subjects whose values were recorded as refused, and why: none of them is opened.
+        """
+        known = refused or {}
+        opening = [each for each in items if each.subject not in known]
+        opened = iter(self._each(opening, self._ring.key, _open, lambda code: Opened(None, code)))
+        return [Opened(None, known[each.subject]) if each.subject in known else next(opened) for each in items]
 
     def check(self, items: Sequence[Sealed]) -> list[str]:
         """Whether each opens at its place, closed subjects too: "" or the refusal."""

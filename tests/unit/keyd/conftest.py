@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sensmail.keyd.caller import SESSION
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import ACTS, Actor
 from sensmail.keys import FileRoot, Keyring, Place
@@ -135,6 +136,17 @@ def site(tmp_path: Path, database: Settings) -> Iterator[Site]:
 @pytest.fixture
 def keys(site: Site) -> Iterator[KeyService]:
     """Its client."""
+    with site.client() as client:
+        yield client
+
+
+@pytest.fixture
+def session(site: Site) -> Iterator[KeyService]:
+    """A client in a login session of root."""
+    site.stop()
+    site.unit = SESSION
+    site.policy(policy(SESSION))
+    site.start()
     with site.client() as client:
         yield client
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +118,26 @@ def test_the_kernel_names_the_process_that_connected(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+class _Ended:
+    """A connection whose kernel refuses a descriptor of the other end's process."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes:
+        if option == socket.SO_PEERCRED:
+            return struct.pack("iII", os.getpid(), 0, 0)
+        raise OSError(self._error, "refused")
+
+
+@pytest.mark.parametrize(("error", "asked"), [(errno.EINVAL, False), (errno.ESRCH, False), (errno.ENOPROTOOPT, True)])
+def test_a_number_alone_counts_only_where_the_kernel_knows_no_better(error: int, asked: bool, tmp_path: Path) -> None:
+    (tmp_path / str(os.getpid())).mkdir()
+    (tmp_path / str(os.getpid()) / "cgroup").write_text("0::/system.slice/sensmail-rotate.service\n")
+    found = identify(_Ended(error), tmp_path)  # type: ignore[arg-type]
+    assert found.unit == ("sensmail-rotate.service" if asked else "")
+
+
 def test_a_process_that_handed_its_connection_on_and_ended_is_nobody(tmp_path: Path) -> None:
     connection, process = connected(
         tmp_path, 65534, "os.set_inheritable(s.fileno(), True); os.fork() or sys.stdin.read()"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,10 @@ from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import Refused, TooMany
 from sensmail.keyd.limits import Limits, Throttle
 from sensmail.keyd.openings import LARGEST, SMALLEST, Openings
+from sensmail.keyd.protocol import Sealed, Sealing
 from sensmail.keyd.rights import parse
 from sensmail.keyd.settings import load
+from sensmail.keyd.vault import Vault
 from sensmail.keys import FileRoot, Keyring, Place
 from sensmail.keys.errors import SettingsError
 
@@ -91,6 +94,15 @@ def test_no_minute_has_more_than_two_buckets(asked: list[tuple[float, int]]) -> 
         granted.append((now, count))
     for start, _ in granted:
         assert sum(count for when, count in granted if start <= when < start + 60) <= 120
+
+
+def test_who_was_refused_in_the_record_stays_refused(ring: Keyring) -> None:
+    vault = Vault(ring)
+    first, second = (UUID(bytes=each.subject) for each in ring.new_subject_keys(2))
+    items = [Sealing(each, 5, b"row", b"value") for each in (first, second)]
+    sealed = [Sealed(each.subject, 5, b"row", made) for each, made in zip(items, vault.seal(items), strict=True)]
+    found = vault.open(sealed, {first: "closed"})  # reopened meanwhile: its key would open
+    assert [(each.value, each.refusal) for each in found] == [(None, "closed"), (b"value", "")]
 
 
 def test_units_have_buckets_of_their_own_and_no_rate_means_none() -> None:

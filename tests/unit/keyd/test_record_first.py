@@ -66,7 +66,10 @@ def test_kill_9_between_record_and_answer(site: Site, value: Sealed, until: Unti
 
     asking = threading.Thread(target=ask)
     asking.start()
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'sensmail-keyd'"
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'sensmail-keyd' "
+        "AND datname = current_database()"
+    )
     until(lambda: watcher.execute(waiting).fetchone() == (1,))
     site.stop(signal.SIGKILL)
     asking.join()

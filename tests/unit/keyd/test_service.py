@@ -194,7 +194,8 @@ def test_the_status_shows_where_everything_stands(site: Site, keys: KeyService) 
     assert status.wrapped_by == status.roots[0].identity
 
 
-def test_a_new_root_wraps_only_when_asked_and_approved(site: Site, keys: KeyService) -> None:
+def test_a_new_root_wraps_only_when_asked_and_approved(site: Site, session: KeyService) -> None:
+    keys = session
     FileRoot.create(site.home / "credentials" / "sensmail-root_2")
     site.stop()
     site.start()
@@ -210,14 +211,25 @@ def test_a_new_root_wraps_only_when_asked_and_approved(site: Site, keys: KeyServ
 
 
 @pytest.mark.parametrize("officers", [[b"a" * 32] * 3, [bytes(32), b"\1" + bytes(31), b"a" * 32]])
-def test_officers_that_nobody_can_be_change_nothing(keys: KeyService, officers: list[bytes]) -> None:
+def test_officers_that_nobody_can_be_change_nothing(session: KeyService, officers: list[bytes]) -> None:
+    keys = session
     with pytest.raises((BadRequest, Unavailable)):
         keys.roll("kim", "officers", "privacy_officer", officers=officers)
     assert (keys.status().epoch, keys.status().recovery) == (1, False)
     assert keys.roll("kim", "monthly") == 2
 
 
-def test_officers_are_set_with_approval(keys: KeyService) -> None:
+def test_another_unit_changes_neither_officers_nor_root_whatever_approval_it_claims(keys: KeyService) -> None:
+    officers = [X25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(3)]
+    with pytest.raises(Refused, match="login session of root"):
+        keys.roll("kim", "officers", "privacy_officer", officers=officers)
+    with pytest.raises(Refused, match="login session of root"):
+        keys.roll("kim", "root", "privacy_officer", rewrap=True)
+    assert (keys.status().epoch, keys.status().officers) == (1, [])
+
+
+def test_officers_are_set_with_approval(session: KeyService) -> None:
+    keys = session
     officers = [X25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(3)]
     with pytest.raises(Refused, match="approval of privacy_officer"):
         keys.roll("kim", "officers", officers=officers)

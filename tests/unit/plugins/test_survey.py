@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from ansible_collections.sensmail.cloud.plugins.plugin_utils.survey import SCRIPT, Survey
 
@@ -27,6 +28,14 @@ def test_what_a_terminal_adds_does_not_matter() -> None:
 def test_a_host_that_knows_nothing_has_nothing() -> None:
     answers = Survey.parse("survey.memory_kb=\nsurvey.free_kb_var=?\n").answers
     assert (answers["memory_kb"], answers["free_kb_var"], answers["systemd"], answers["addresses"]) == (0, 0, False, [])
+
+
+def test_an_interrupted_installation_is_seen(tmp_path: Path) -> None:
+    script = SCRIPT.replace("/var/lib/dpkg/updates", str(tmp_path))
+    for name, interrupted in (("tmp.i", False), ("0001", True)):  # dpkg keeps the first as a spare
+        (tmp_path / name).touch()
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        assert Survey.parse(done.stdout).answers["dpkg_interrupted"] is interrupted
 
 
 def test_removed_packages_are_not_installed() -> None:
