@@ -182,6 +182,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    from psycopg import Error as DatabaseError
+
     from sensmail import accounts
     from sensmail.keyd.errors import KeyServiceError
     from sensmail.store import StoreError, Unreachable, connect
@@ -265,6 +267,11 @@ def invocation(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"module_args": parameters | {"accounts": shown}}
 
 
+def told(error: DatabaseError) -> str:
+    """What the database said, without details: those may show a row."""
+    return error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def main() -> None:
     """Entry point of Ansible."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
@@ -278,6 +285,9 @@ def main() -> None:
         module.exit_json(**ensure(module.params, module.check_mode), invocation=shown)
     except (accounts.AccountError, KeyServiceError, StoreError) as error:
         module.fail_json(msg=f"account: {error}", invocation=shown)
+    except DatabaseError as error:
+        # Its details may show a row, so neither they nor a traceback are told.
+        module.fail_json(msg=f"account: {told(error)}", exception=None, invocation=shown)
 
 
 if __name__ == "__main__":

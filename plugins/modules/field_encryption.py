@@ -41,7 +41,10 @@ options:
         description: Database on the engine's server. Left out, the engine's own.
         type: str
       login_role:
-        description: Role to log in as, under the operating-system user of the same name.
+        description:
+          - Role to log in as, under the operating-system user of the same name.
+          - Triggers, constraints and generated columns of the table run with the rights of this role. Log in as
+            C(postgres) only where you trust everybody who may define those; else log in as the table's owner.
         type: str
         default: sensmail-jobs
       table:

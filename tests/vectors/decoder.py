@@ -88,11 +88,11 @@ def open_envelope(
 
 def open_file_root(root_key: bytes, slot: bytes) -> bytes:
     """The epoch key of a live slot, by the root `file`."""
-    ring, epoch, root, wrapped, _ = read_slot(slot)
+    ring, epoch, root, wrapped, recovery = read_slot(slot)
     if derive(root_key, b"sensmail root id v1")[:16] != root:
         raise Refused("another root")
     key = derive(root_key, b"sensmail root wrap v1")
-    return gcm_open(key, wrapped[:12], wrapped[12:], context(ring, epoch))
+    return gcm_open(key, wrapped[:12], wrapped[12:], context(ring, epoch) + SHA256.new(recovery).digest())
 
 
 def context(ring: bytes, epoch: int) -> bytes:

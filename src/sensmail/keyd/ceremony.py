@@ -120,8 +120,8 @@ def change_root_here(service: KeyService, why: Why) -> Iterator[str]:
     provider = service.status().roots[-1].provider
     if provider != "file":
         raise Refused(
-            f"root provider {provider}: its keys are made there; name the new one in the inventory (keys_root_*), run "
-            "site.yml, then `sensmail keys roll --rewrap`, and destroy the old one at the provider (docs/keys.md)"
+            f"root provider {provider}: a root change is built for provider file only; recover onto a new host that "
+            "has the other root, and destroy the old one at its provider (docs/keys.md)"
         )
     ledger = partial(record, "keys.root")
     yield from root_change.change_root(machine, _Running(service), ROOT_CHANGE, why, ledger, _root_destroyed)

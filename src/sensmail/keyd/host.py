@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -83,19 +85,60 @@ def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes]
     """
     with _staged(ask, copy, pieces) as stage:
         systemctl("daemon-reload")
+        with _service_stopped():
+            return _run_unit(stage)
+
+
+@contextmanager
+def _service_stopped() -> Iterator[None]:
+    """Stop socket and service; however it ends, start them again. After an error, that error is the one to tell."""
+    well = False
+    try:
         systemctl("stop", SOCKET, SERVICE)
-        try:
-            reason = ""
-            systemctl("start", RECOVER)
-        except UnitFailed as failure:
-            reason = str(failure)
-        result = stage / recover.RESULT
-        done = msgspec.json.decode(result.read_bytes(), type=Recovered) if result.exists() else Recovered(error=reason)
-    systemctl("start", SOCKET)
+        yield
+        well = True
+    finally:
+        with nullcontext() if well else suppress(UnitFailed):
+            SystemdHost().start()
+
+
+def _run_unit(stage: Path) -> Recovered:
+    reason = ""
+    try:
+        systemctl("start", RECOVER)
+    except UnitFailed as failure:
+        reason = str(failure)
+    done = _result(stage / recover.RESULT) or Recovered(error=reason or f"{RECOVER}: left no result; repeat")
     if done.error or reason:
         raise UnitFailed(done.error or reason)
-    SystemdHost().start()
     return done
+
+
+def _result(file: Path) -> Recovered | None:
+    """What the unit left; its account may put anything there."""
+    try:
+        return msgspec.json.decode(_plain_file(file), type=Recovered)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise UnitFailed(f"{file}: cannot be read ({error}); look at `journalctl -u {RECOVER}`, and repeat") from error
+
+
+def _plain_file(path: Path) -> bytes:
+    """Content of a file itself: no link is followed, and no pipe is waited for.
+
+    Raises:
+        UnitFailed: it is something else. OSError.
+    """
+    refused = UnitFailed(f"{path}: is a link, or no plain file; put the file itself there")
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise refused if error.errno == errno.ELOOP else error from None
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise refused
+        return file.read()
 
 
 @contextmanager
@@ -109,15 +152,20 @@ def _staged(ask: Request, copy: Path | None, pieces: Sequence[bytes]) -> Iterato
             (stage / recover.COPY).mkdir()
             for file in sorted(copy.iterdir()):
                 if file.name == "snapshot" or file.name.startswith(("slot.", "journal.")):
-                    shutil.copyfile(file, stage / recover.COPY / file.name)
+                    (stage / recover.COPY / file.name).write_bytes(_plain_file(file))
         for name, data in zip(recover.PIECES, pieces, strict=False):
             (stage / name).write_bytes(data)
         (stage / recover.REQUEST).write_bytes(msgspec.json.encode(ask))
-        for path in (stage, *stage.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+        _give(stage, owner.pw_uid, owner.pw_gid)
         yield stage
     except OSError as error:
         text = f"{error.filename}: {error.strerror}; name a directory with slot, snapshot and journal"
         raise UnitFailed(text) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _give(stage: Path, uid: int, gid: int) -> None:
+    """Children first: whoever gets a directory may put links into it from then on."""
+    for path in (*sorted(stage.rglob("*"), reverse=True), stage):
+        os.chown(path, uid, gid, follow_symlinks=False)

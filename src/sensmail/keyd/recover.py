@@ -1,13 +1,14 @@
 """Take over the keys of a lost host, from a copy of one place and two officers' pieces, without the old root key.
 
 `python -m sensmail.keyd.recover`, started by `sensmail keys recover` as unit sensmail-keyd-recover.service: it runs
-with the account, the credentials and the sandbox of the key service, and finds copy and pieces in memory (STAGE). A
-recovery that was cut off anywhere is completed by the next one. Without a copy it fills an empty place from the
-others.
+with the account, the credentials and the sandbox of the key service, and finds copy and pieces in memory (STAGE), from
+where it removes them as soon as it has read them. A recovery that was cut off anywhere is completed by the next one.
+Without a copy it fills an empty place from the others.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,15 +158,43 @@ def main(stage: Path = STAGE) -> int:
     return 1 if result.error else 0
 
 
+class _Held(Place):
+    """A copy whose files are in memory only."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.directory)
+        self._held = {name: place.read(name) for name in place.names()}
+
+    def read(self, name: str) -> bytes | None:
+        return self._held.get(name)
+
+
 def _staged(stage: Path) -> Recovered:
-    harden()
+    try:
+        harden()
+        ask = msgspec.json.decode((stage / REQUEST).read_bytes(), type=Request)
+        given = _given(stage)
+    finally:
+        _remove(stage)  # a recovery that is cut off leaves none of it
     settings = load()
     roots, places = settings.roots(), [Place(each) for each in settings.places]
-    ask = msgspec.json.decode((stage / REQUEST).read_bytes(), type=Request)
-    if not (stage / COPY).exists():
+    if given is None:
         return fill(places, roots, ask)
+    return recover(*given, places, roots, ask)
+
+
+def _given(stage: Path) -> tuple[Place, PiecesRoot] | None:
+    """Copy and pieces, read into memory; None without a copy."""
+    if not (stage / COPY).exists():
+        return None
     one, two = (Piece.decode((stage / name).read_bytes(), name) for name in PIECES)
-    return recover(Place(stage / COPY), PiecesRoot(one, two), places, roots, ask)
+    return _Held(Place(stage / COPY)), PiecesRoot(one, two)
+
+
+def _remove(stage: Path) -> None:
+    for name in PIECES:
+        (stage / name).unlink(missing_ok=True)
+    shutil.rmtree(stage / COPY, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ follows: the caller says up to where every number has its record. After a crash 
 exactly one record, and a number without one is a record that was swallowed.
 
 The cell is one block of 72 bytes inside one disk sector, overwritten in place and synced. It lies in the first place
-only; the snapshot keeps a floor. When the cell is lost, the highest number must come from the records.
+only; the snapshot keeps a floor. When the cell is lost, the highest number must come from the records. One altered
+record could then name any number, and every number up to it would have to be looked for: hence MAX_AHEAD.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from sensmail.keys.errors import CounterLost, KeyFailure, Unusable
 from sensmail.keys.places import Place
 
 NAME = "counter"
+MAX_AHEAD = 10_000_000  # of a number from the records, above the snapshot's floor: openings between two rolls
 _MAGIC = b"SMCNTR01"
 _CELL = struct.Struct(">8s16sQQ")
 
 
 class Counter:
-    """The numbers of one key file. Not safe for several threads at once: the keyring locks."""
+    """The numbers of one key file. Not safe for several threads at once: the keyring has a lock for it alone."""
 
     def __init__(self, place: Place, ring: bytes, issued: int = 0, settled: int = 0) -> None:
         self._place, self._ring, self.issued, self.settled = place, ring, issued, settled
@@ -101,3 +103,24 @@ def load(place: Place, ring: bytes, floor: int) -> Counter:
     if magic != _MAGIC or found != ring or issued < floor or settled > issued:
         raise CounterLost(f"{place}: {NAME}: of another key file, or older than the snapshot; {fix}, at least {floor}")
     return Counter(place, ring, issued, settled)
+
+
+def restore(place: Place, ring: bytes, floor: int, issued: int) -> Counter:
+    """Count on from the records. Up to what both they and the snapshot say, every number has its record.
+
+    Args:
+        place: the first.
+        ring: names the key file.
+        floor: given out before the snapshot, perhaps never used.
+        issued: the highest number in the records.
+
+    Raises:
+        CounterLost: more than MAX_AHEAD above the floor; nothing was written. PlaceUnreachable, PlaceFull.
+    """
+    if issued > floor + MAX_AHEAD:
+        text = f"{issued} as the highest opening number is more than {MAX_AHEAD} above {floor}, the snapshot's"
+        check = "check that the records are those of this key file and that no high number was altered or added"
+        raise CounterLost(f"{place}: {NAME}: {text}; {check}, then open with the highest number that is right")
+    made = Counter(place, ring, max(issued, floor), min(issued, floor))
+    made.write()
+    return made

@@ -55,8 +55,12 @@ class Unusable(KeyFailure):
     """A failed write could not be taken back; the key file must be opened again."""
 
 
+class TooManyKeys(KeyFailure):
+    """The key file holds as many key versions and tombstones as it may; no key was made."""
+
+
 class CounterLost(KeyFailure):
-    """The opening counter is missing, damaged, or older than the key file."""
+    """The opening counter is missing, damaged, or older than the key file; or the number given for it is far off."""
 
 
 class RootError(KeyFailure):

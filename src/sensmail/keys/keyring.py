@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sensmail.keys import counter, remembered, replicas, roll, slot, snapshot
-from sensmail.keys.errors import KeyFileExists, PlaceUnreachable, RollIncomplete, VersionNotUsable
+from sensmail.keys import counter, remembered, replicas, roll, snapshot
+from sensmail.keys.errors import KeyFileExists, PlaceUnreachable, RollIncomplete, TooManyKeys, VersionNotUsable
 from sensmail.keys.journal import Journal
 from sensmail.keys.lock import check_distinct, take_lock
 from sensmail.keys.material import KEY_BYTES, SUBJECT_BYTES, KeyState, SubjectKey
@@ -25,7 +25,7 @@ from sensmail.keys.recovery import Officers, officers_of
 from sensmail.keys.replicas import Replicas
 from sensmail.keys.roots import Root, Roots, as_tuple
 from sensmail.keys.snapshot import Epoch
-from sensmail.keys.state import Act, Operation, State, pack, pack_places
+from sensmail.keys.state import MAX_ROWS, Act, Operation, State, pack, pack_places
 
 
 class Keyring(ReadableRing):
@@ -56,7 +56,8 @@ class Keyring(ReadableRing):
             epoch = Epoch(os.urandom(16), 1, os.urandom(KEY_BYTES))
             data = snapshot.seal(epoch, 0, state.encode())
             start = Journal.start(epoch, 0, data)
-            roll.prepare(tuple(places), start, data, roll.wrap(epoch, several[-1], officers))
+            wrapped = roll.wrap(epoch, several[-1], officers)
+            roll.prepare(tuple(places), start, data, wrapped)
             numbers = counter.Counter(places[0], epoch.ring)
             numbers.write()
             for place in reversed(places):  # the first place last: it decides whether there is a key file
@@ -64,7 +65,7 @@ class Keyring(ReadableRing):
         except BaseException:
             os.close(lock)
             raise
-        return cls(lock, several, Replicas(places, start), state, numbers)
+        return cls(lock, several, Replicas(places, start, wrapped), state, numbers)
 
     @classmethod
     def open(
@@ -83,12 +84,13 @@ class Keyring(ReadableRing):
             roots: the generations at hand, oldest to newest: the slot's root id says which opens, the newest wraps from
                 now on. Or two officers.
             fill_empty: an empty place is a new one, to be filled; without it, it counts as not mounted.
-            issued: the highest opening number that the records hold, where the counter is lost.
+            issued: the highest opening number that the records hold, where the counter is lost; at most
+                `counter.MAX_AHEAD` above the snapshot's.
             lost: directories of places that were destroyed physically; the key file remembers the declaration.
 
         Raises:
             PlaceNotNamed: a place that the key file remembers is neither in `places` nor in `lost`.
-            Locked, and everything that `replicas.load` and `counter.load` name.
+            Locked, and everything that `replicas.load`, `counter.load` and `counter.restore` name.
         """
         check_distinct(places)
         lock = take_lock(places[0])
@@ -98,9 +100,7 @@ class Keyring(ReadableRing):
             if issued is None:
                 numbers = counter.load(places[0], held.epoch.ring, state.openings)
             else:
-                floor = state.openings  # given out before the snapshot, perhaps never used: settled as far as both say
-                numbers = counter.Counter(places[0], held.epoch.ring, max(issued, floor), min(issued, floor))
-                numbers.write()
+                numbers = counter.restore(places[0], held.epoch.ring, state.openings, issued)
             ring = cls(lock, several, held, state, numbers)
             ring._known = known
             ring._unshared = frozenset(fresh) if held.behind else frozenset()
@@ -228,11 +228,12 @@ class Keyring(ReadableRing):
 
         Args:
             root: a new generation, which wraps the new epoch key and those to come. Without it, the newest at hand.
-            officers: encrypt it to these officers from now on; without it, to those of the present slot.
+            officers: encrypt it to these officers from now on; without it, to those of the slot that was opened.
             progress: told the phase that begins, see `roll`; must not raise.
 
         Raises:
             PlaceUnreachable, PlaceFull, RootError: nothing has changed.
+            Damaged: the present slot is not the one that was opened or last rolled to.
             RollIncomplete: state `destroying`; roll again when the place is back.
         """
         with self._writing:
@@ -240,12 +241,12 @@ class Keyring(ReadableRing):
             held.require_sound()
             self._remember_places()
             roll.finish(held, self._state, self._roots, progress)
-            name = slot.name(held.epoch.number)
-            wrapped = slot.parse(held.places[0].read(name), f"{held.places[0]}: {name}")
-            self._state.openings = self._counter.issued
+            held.require_slot()
+            with self._counting:
+                self._state.openings = self._counter.issued  # may grow meanwhile; `release` never goes below this
             several = self._roots if root is None else (*(each for each in self._roots if each is not root), root)
             try:
-                roll.begin(held, self._state, several[-1], officers or officers_of(wrapped.recovery), progress)
+                roll.begin(held, self._state, several[-1], officers or officers_of(held.slot.recovery), progress)
             except RollIncomplete:
                 self._roots = several
                 raise
@@ -256,17 +257,17 @@ class Keyring(ReadableRing):
 
     def reserve_openings(self, count: int) -> range:
         """Numbers for the next openings; see `counter.Counter.reserve`."""
-        with self._writing:
+        with self._counting:
             return self._counter.reserve(count)
 
     def settle_openings(self, through: int) -> None:
         """Every opening up to this number has its record."""
-        with self._writing:
+        with self._counting:
             self._counter.settle(through)
 
     def release_openings(self, through: int) -> None:
         """Before a clean stop: no number above this one was used, so none of them will need a record."""
-        with self._writing:
+        with self._counting:
             self._counter.release(through, self._state.openings)
 
     def unsettled_openings(self) -> range:
@@ -274,11 +275,20 @@ class Keyring(ReadableRing):
         return self._counter.unsettled()
 
     def _make(self, wanted: list[tuple[bytes, int]]) -> list[SubjectKey]:
-        fresh = os.urandom(KEY_BYTES * len(wanted))
-        keys = (fresh[at : at + KEY_BYTES] for at in range(0, len(fresh), KEY_BYTES))
-        made = [SubjectKey(subject, version, key) for (subject, version), key in zip(wanted, keys, strict=True)]
-        self._write([Operation(Act.NEW_KEY, each.subject, each.version, each.material) for each in made])
-        return made
+        with self._writing:
+            self._require_room(len(wanted))
+            fresh = os.urandom(KEY_BYTES * len(wanted))
+            keys = (fresh[at : at + KEY_BYTES] for at in range(0, len(fresh), KEY_BYTES))
+            made = [SubjectKey(subject, version, key) for (subject, version), key in zip(wanted, keys, strict=True)]
+            self._write([Operation(Act.NEW_KEY, each.subject, each.version, each.material) for each in made])
+            return made
+
+    def _require_room(self, count: int) -> None:
+        """Raise TooManyKeys when so many more keys would go beyond what a key file may hold."""
+        held = self._state.rows
+        if held + count > MAX_ROWS:
+            text = f"holds {held} key versions and tombstones, and at most {MAX_ROWS}; {count} more do not fit"
+            raise TooManyKeys(f"{self._replicas.places[0]}: {text}; no key was made: find out who makes so many")
 
     def _change(self, subjects: Iterable[bytes], operation: Callable[[bytes], Operation]) -> None:
         with self._writing:

@@ -21,6 +21,7 @@ class ReadableRing:
         self._replicas, self._state, self._counter = held, state, numbers
         self._unshared: frozenset[bytes] = frozenset()  # subjects whose newest key other places may not have yet
         self._writing = threading.RLock()
+        self._counting = threading.Lock()  # the counter's own: no opening waits for a roll; taken after _writing
 
     def key(
         self, subject: bytes, version: int | None = None, *, restoring: bool = False, closed: bool = False
@@ -81,7 +82,7 @@ class ReadableRing:
 
     def status(self) -> Status:
         """Where the key file stands; shows no key."""
-        with self._writing:
+        with self._writing, self._counting:
             return status(self._replicas, self._state, self._counter)
 
     def _having(self, subject: bytes, version: int | None) -> SubjectKey:

@@ -45,9 +45,10 @@ class _Copy:
 class Replicas:
     """All places of one key file, and where its journal stands."""
 
-    def __init__(self, places: Sequence[Place], journal_: Journal) -> None:
+    def __init__(self, places: Sequence[Place], journal_: Journal, wrapped: Slot) -> None:
         self.places = tuple(places)
         self.journal = journal_
+        self.slot = wrapped  # of the epoch in use, as written here or as the root opened it: the file may change
         self.behind: dict[Place, KeyFailure] = {}  # places that miss something, and why
         self.unknown: frozenset[Place] = frozenset()  # not remembered by the key file, so not to be filled yet
         self._broken = ""
@@ -121,13 +122,24 @@ class Replicas:
         if self._broken:
             raise Unusable(f"{self.places[0]}: {self._broken}; open the key file again")
 
+    def require_slot(self) -> None:
+        """The first place holds the slot that was opened, or written by the last roll.
+
+        Raises:
+            Damaged: it holds another, so somebody else wrote it. PlaceUnreachable.
+        """
+        first, name = self.places[0], slot.name(self.epoch.number)
+        if first.read(name) != self.slot.pack():
+            fix = "find out who writes there, and take it from another place"
+            raise Damaged(f"{first}: {name} was changed since the key file was opened or last rolled; {fix}")
+
     def break_off(self, why: str) -> None:
         """From here on, what is on disk is uncertain until the file is opened again; `mend` takes it back."""
         self._broken = why
 
-    def mend(self, journal_: Journal) -> None:
+    def mend(self, journal_: Journal, wrapped: Slot) -> None:
         """What is on disk is known again."""
-        self._broken, self.journal = "", journal_
+        self._broken, self.journal, self.slot = "", journal_, wrapped
 
     def catch_up(self) -> None:
         """Bring places that are behind to the first place's state, where they can be reached and are remembered."""
@@ -195,7 +207,7 @@ def read_copy(place: Place, roots: Roots) -> tuple[Journal, State]:
     Raises:
         KeyFileMissing, Damaged, WrongRoot, RootUnavailable, RecoveryError, PlaceUnreachable.
     """
-    epoch, copy = _open_first(place, as_tuple(roots))
+    epoch, _, copy = _open_first(place, as_tuple(roots))
     return copy.scan.journal, _replay(epoch, copy, place)[0]
 
 
@@ -213,8 +225,8 @@ def load(
         KeyFileMissing, Damaged, Diverged, FirstPlaceBehind, PlaceEmpty, PlaceUnreachable, WrongRoot, RootUnavailable.
     """
     first = places[0]
-    epoch, copy = _open_first(first, roots)
-    replicas = Replicas(places, copy.scan.journal)
+    epoch, wrapped, copy = _open_first(first, roots)
+    replicas = Replicas(places, copy.scan.journal, wrapped)
     for place in places[1:]:
         try:
             _compare(place, epoch, copy, replicas, fill_empty=fill_empty)
@@ -241,7 +253,7 @@ def _replay(epoch: Epoch, copy: _Copy, place: Place) -> tuple[State, list[bytes]
     return state, fresh
 
 
-def _open_first(place: Place, roots: Sequence[Root]) -> tuple[Epoch, _Copy]:
+def _open_first(place: Place, roots: Sequence[Root]) -> tuple[Epoch, Slot, _Copy]:
     data = place.read(snapshot.NAME)
     if data is None:
         raise KeyFileMissing(f"{place}: holds no key file; create one, or name the place that has it first")
@@ -251,7 +263,7 @@ def _open_first(place: Place, roots: Sequence[Root]) -> tuple[Epoch, _Copy]:
     if (wrapped.ring, wrapped.epoch) != (found.ring, found.epoch):
         raise Damaged(f"{place}: {name} is of epoch {wrapped.epoch}, the snapshot of epoch {found.epoch}")
     epoch = Epoch(found.ring, found.epoch, wrapped.unwrap(roots, f"{place}: {name}"))
-    return epoch, _read(place, epoch, found.sequence, data)
+    return epoch, wrapped, _read(place, epoch, found.sequence, data)
 
 
 def _read(place: Place, epoch: Epoch, sequence: int, data: bytes) -> _Copy:

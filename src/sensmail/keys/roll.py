@@ -49,7 +49,8 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
     data = snapshot.seal(epoch, replicas.journal.sequence, state.encode())
     start = Journal.start(epoch, replicas.journal.sequence, data)
     try:
-        prepare(replicas.places, start, data, wrap(epoch, root, officers))
+        wrapped = wrap(epoch, root, officers)
+        prepare(replicas.places, start, data, wrapped)
     except KeyFailure:
         for place in replicas.places:
             _discard(place, epoch)
@@ -60,7 +61,7 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
         replicas.places[0].publish(snapshot.NEW, snapshot.NAME)
     except KeyFailure as failure:
         raise Unusable(f"{failure}; open the key file again to see which epoch is in use") from failure
-    replicas.mend(start)
+    replicas.mend(start, wrapped)
     state.dropping = False
     for place in replicas.places[1:]:
         try:
@@ -111,9 +112,9 @@ def prepare(places: tuple[Place, ...], start: Journal, data: bytes, wrapped: Slo
 
 def wrap(epoch: Epoch, root: Root, officers: Officers | None) -> Slot:
     """The slot of an epoch. Raises RootError."""
-    bound = slot.context(epoch.ring, epoch.number)
-    recovery = officers.wrap(epoch.key, bound) if officers else b""
-    return Slot(epoch.ring, epoch.number, True, root.identity(), root.wrap(epoch.key, bound), recovery)
+    recovery = officers.wrap(epoch.key, slot.context(epoch.ring, epoch.number)) if officers else b""
+    wrapped = root.wrap(epoch.key, slot.root_context(epoch.ring, epoch.number, recovery))
+    return Slot(epoch.ring, epoch.number, True, root.identity(), wrapped, recovery)
 
 
 def acknowledge(place: Place, replicas: Replicas, roots: Sequence[Root]) -> None:

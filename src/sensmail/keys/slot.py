@@ -49,12 +49,15 @@ class Slot:
         """The epoch key.
 
         Raises:
-            WrongRoot: another root wrapped it. RootUnavailable. Damaged: the slot is that of a destroyed epoch.
+            WrongRoot: another root wrapped it, or its recovery part is not the one that the root bound the key to.
+            RootUnavailable. Damaged: the slot is that of a destroyed epoch.
         """
         if not self.live:
             raise Damaged(f"{where}: the key of epoch {self.epoch} is destroyed, but the snapshot still needs it")
         root = pick(roots, self.root, where)
-        return root.unwrap(getattr(self, root.slot_part), context(self.ring, self.epoch))
+        if root.slot_part == "recovery":
+            return root.unwrap(self.recovery, context(self.ring, self.epoch))
+        return root.unwrap(self.wrapped, root_context(self.ring, self.epoch, self.recovery))
 
 
 def name(epoch: int) -> str:
@@ -63,8 +66,13 @@ def name(epoch: int) -> str:
 
 
 def context(ring: bytes, epoch: int) -> bytes:
-    """What a wrapped epoch key is bound to."""
+    """What the officers' halves of an epoch key are bound to."""
     return b"sensmail epoch key v1\0" + ring + struct.pack(">Q", epoch)
+
+
+def root_context(ring: bytes, epoch: int, recovery: bytes) -> bytes:
+    """What a root binds an epoch key to: the recovery part too, so that who lacks the root changes no officer."""
+    return context(ring, epoch) + hashlib.sha256(recovery).digest()
 
 
 def parse(data: bytes | None, where: str) -> Slot:

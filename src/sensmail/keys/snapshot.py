@@ -15,7 +15,7 @@ NAME = "snapshot"
 NEW = "snapshot.new"  # finished but not yet current
 _MAGIC = b"SMSNAP01"
 _HEAD = struct.Struct(">8s16sQQ")
-_MAX_BYTES = 2**31 - 1  # one call of the library; about 38 million key versions
+_MAX_BYTES = 2**31 - 1  # one call of the library; state.MAX_ROWS keeps well below
 
 
 @dataclass(frozen=True)

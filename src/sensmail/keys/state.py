@@ -21,6 +21,9 @@ _OPERATION = struct.Struct(f">B16sQ{KEY_BYTES}s")
 _NUMBERS = struct.Struct(">QQ")
 _COUNT = struct.Struct(">Q")
 _NO_KEY = bytes(KEY_BYTES)
+# Key versions and tombstones together; no new key goes beyond. Destroying a subject never adds to it, and with every
+# subject closed this many take 1.28 GB, so that a snapshot always fits: it holds 2**31 - 1 bytes.
+MAX_ROWS = 16_000_000
 _NOBODY = bytes(16)
 
 
@@ -77,6 +80,7 @@ class State:
         self.keys = SortedRows(KEY_ROW.size)
         self.closed = SortedRows(CLOSED_ROW.size)
         self.tombstones = SortedRows(TOMBSTONE_ROW.size)
+        self.rows = 0  # key versions and tombstones, counted along: see MAX_ROWS
         self.places: Mapping[str, int] = {}  # directory: 0, or when it was said to be destroyed physically (seconds)
         self.openings = 0  # highest opening number when the snapshot was written
         self.destroyed_through = 0  # highest epoch of which no place holds the key
@@ -161,12 +165,16 @@ class State:
             self._destroy_version(subject, number)
             self.dropping = True
         elif act == Act.DESTROY_SUBJECT:
-            self.keys.put(subject, b"")
-            self.closed.put(subject, b"")
-            self.tombstones.put(subject, TOMBSTONE_ROW.pack(subject, epoch, number))
-            self.dropping = True
+            self._destroy_subject(subject, epoch, number)
         else:
             raise Damaged(f"journal operation {act} is not known")
+
+    def _destroy_subject(self, subject: bytes, epoch: int, time: int) -> None:
+        self.rows += (not self.tombstones.get(subject)) - self.count(subject)
+        self.keys.put(subject, b"")
+        self.closed.put(subject, b"")
+        self.tombstones.put(subject, TOMBSTONE_ROW.pack(subject, epoch, time))
+        self.dropping = True
 
     def _apply_to_all(self, act: int, number: int) -> None:
         if act == Act.EPOCH_DESTROYED:
@@ -185,6 +193,7 @@ class State:
         if held:
             rows[_STATE_AT - KEY_ROW.size] = S.REPLACED  # the last version is the only active one
         self.keys.put(subject, bytes(rows) + KEY_ROW.pack(subject, version, S.ACTIVE, key))
+        self.rows += 1
 
     def _destroy_version(self, subject: bytes, version: int) -> None:
         rows = bytearray(self.keys.get(subject))
@@ -222,6 +231,7 @@ class State:
             offset = -1
         if offset != len(plaintext):
             raise Damaged("the content of the snapshot does not have the length that its counts say")
+        state.rows = state.keys.count() + state.tombstones.count()
         rows = state.keys.encode()
         if not set(rows[_STATE_AT :: KEY_ROW.size]) <= set(S) or any(any(rows[at :: KEY_ROW.size]) for at in _ZEROS_AT):
             raise Damaged("the snapshot holds a key version in a state that is not known")

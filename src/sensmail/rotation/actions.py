@@ -12,10 +12,12 @@ from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import Why
 from sensmail.rotation import state
 from sensmail.rotation.due import Action, Due, calendar, check_kept_long_enough, run_due
+from sensmail.rotation.errors import Busy
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.reseal import SETTLE_S, Reason, check_unneeded, reseal
 from sensmail.rotation.terms import Approval, Terms, approved, load
+from sensmail.store import Connection
 
 ACTIONS: tuple[Action, ...] = ("roll", "reseal", "root", "destroy_replaced")
 
@@ -56,19 +58,20 @@ class Rotation:
         """Do one action, or go on with one that was cut off.
 
         Raises:
-            NotApproved, NotDue: nothing was done. RotationError, KeyServiceError, StoreError: run again to go on.
+            NotApproved, NotDue, Busy: nothing was done. RotationError, KeyServiceError, StoreError: run again to go on.
         """
         return getattr(self, f"_{action}")(approval)  # type: ignore[no-any-return]
 
     def due(self) -> Iterator[str]:
         """Whatever is due; a line for each action."""
         with self.sessions.engine() as engine:
-            yield from run_due(engine, self.terms, lambda action: self.carry_out(action).text)
+            destroying = self.keys.status().destroying
+            yield from run_due(engine, self.terms, lambda action: self.carry_out(action).text, destroying=destroying)
 
     def calendar(self) -> list[Due]:
         """Every action with its date."""
         with self.sessions.engine() as engine:
-            return calendar(engine, self.terms)
+            return calendar(engine, self.terms, destroying=self.keys.status().destroying)
 
     def _roll(self, approval: Approval | None) -> Outcome:
         with self._job("roll", approval) as why:
@@ -92,11 +95,13 @@ class Rotation:
     def _destroy_replaced(self, approval: Approval | None) -> Outcome:
         approved(self.terms, approval, "destroy_replaced")
         with self.sessions.engine() as engine:
+            state.take_lock(engine)  # to the end: no reseal retires keys between the checks and the destruction
+            _check_no_reseal(engine)
             check_kept_long_enough(engine, self.terms)
-        check_unneeded(self.sessions, self.keys, self.terms.columns, self.progress)
-        with self._job("destroy_replaced", approval) as why:
-            count = self.keys.destroy_retired(why.actor, why.reason, why.approver)
-            epoch = self.keys.roll(why.actor, why.reason, why.approver)  # only then are they gone from every place
+            check_unneeded(self.sessions, self.keys, self.terms.columns, self.progress)
+            with self._job("destroy_replaced", approval) as why:
+                count = self.keys.destroy_retired(why.actor, why.reason, why.approver)
+                epoch = self.keys.roll(why.actor, why.reason, why.approver)  # only then are they gone from every place
         return Outcome(
             f"{count} replaced keys are destroyed, as of epoch {epoch}", {"destroyed": count, "epoch": epoch}
         )
@@ -113,3 +118,11 @@ class Rotation:
         if approval is None:
             return Why(self.actor, self.reason)
         return Why(self.actor, f"{self.reason}; approved by {approval.by}, {approval.reference}", approval.role)
+
+
+def _check_no_reseal(engine: Connection) -> None:
+    """A reseal that was cut off may have retired keys just now; only its end says when."""
+    if state.find_job(engine, "reseal"):
+        raise Busy(
+            "destroy_replaced: a reseal was cut off, and may have retired keys just now; finish the reseal first"
+        )

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+import psycopg
+
+from sensmail.keyd.errors import KeyServiceError
 from sensmail.rotation import state
-from sensmail.rotation.errors import NotDue
+from sensmail.rotation.errors import NotDue, RotationError, told
 from sensmail.rotation.terms import Terms
-from sensmail.store import Connection
+from sensmail.store import Connection, StoreError
 
 Action = Literal["roll", "reseal", "root", "destroy_replaced"]
 UNATTENDED: tuple[Action, ...] = ("roll", "reseal")  # nobody needs to approve these
@@ -35,8 +38,14 @@ class Due:
         return self.on <= moment
 
 
-def calendar(engine: Connection, terms: Terms) -> list[Due]:
-    """Every action with its date, in the order in which they are to be carried out."""
+def calendar(engine: Connection, terms: Terms, *, destroying: bool) -> list[Due]:
+    """Every action with its date, in the order in which they are to be carried out.
+
+    Args:
+        engine: session on the engine's database.
+        terms: the policy.
+        destroying: what the key service says of itself: an old or dropped key may still be readable in some place.
+    """
     first = _date(engine, _FIRST)
     result = []
     last = _latest(state.last_end(engine, "reseal"), first)
@@ -44,8 +53,7 @@ def calendar(engine: Connection, terms: Terms) -> list[Due]:
         result.append(Due("reseal", datetime.now(UTC), "one was cut off and goes on"))
     else:
         result.append(_after("reseal", last, terms.reseal_days, "keys of persons"))
-    last = _latest(state.last_end(engine, "roll"), _date(engine, _REGISTER, "epoch"))
-    result.append(_after("roll", last, terms.epoch_days, "epoch key"))
+    result.append(_roll(engine, terms, destroying))
     last = _latest(state.last_end(engine, "root"), _date(engine, _REGISTER, "root"))
     result.append(_after("root", last, terms.root_days, "root key"))
     retired, destroyed = state.last_end(engine, "reseal"), state.last_end(engine, "destroy_replaced")
@@ -57,8 +65,9 @@ def calendar(engine: Connection, terms: Terms) -> list[Due]:
 
 
 def run_due(
-    engine: Connection, terms: Terms, carry_out: Callable[[Action], str], moment: datetime | None = None
-) -> Iterator[str]:
+    engine: Connection, terms: Terms, carry_out: Callable[[Action], str], moment: datetime | None = None, *,
+    destroying: bool,
+) -> Iterator[str]:  # fmt: skip
     """Carry out what is due and needs no approval; say what is due and needs one. Yields a line for each.
 
     Args:
@@ -66,15 +75,28 @@ def run_due(
         terms: the policy.
         carry_out: does one action and says what came of it.
         moment: instead of now.
+        destroying: see `calendar`.
+
+    Raises:
+        The first error of an action, once every other one was tried: a value that blocks a reseal must not keep a roll,
+        and with it the end of purged keys, from its time.
     """
-    moment = moment or datetime.now(UTC)
-    for due in calendar(engine, terms):
+    dates, failed = calendar(engine, terms, destroying=destroying), list[Exception]()
+    moment = moment or datetime.now(UTC)  # after the dates: what is due at once is dated now
+    for due in dates:
         if not due.now(moment):
             yield f"{due.action}: not due before {due.on:%Y-%m-%d} ({due.why})"
         elif due.action not in UNATTENDED:
             yield f"{due.action}: DUE since {due.on:%Y-%m-%d} ({due.why}); needs the approval of {terms.approval}"
         else:
-            yield f"{due.action}: due since {due.on:%Y-%m-%d} ({due.why}): {carry_out(due.action)}"
+            try:
+                done = carry_out(due.action)
+            except (RotationError, KeyServiceError, StoreError, psycopg.Error) as error:
+                failed.append(error)
+                done = f"FAILED: {told(error) if isinstance(error, psycopg.Error) else error}"
+            yield f"{due.action}: due since {due.on:%Y-%m-%d} ({due.why}): {done}"
+    if failed:
+        raise failed[0]
 
 
 def check_kept_long_enough(engine: Connection, terms: Terms, moment: datetime | None = None) -> None:
@@ -92,6 +114,18 @@ def check_kept_long_enough(engine: Connection, terms: Terms, moment: datetime | 
             f"destroy_replaced: keys were replaced at {retired:%Y-%m-%d %H:%M} UTC and are kept for restores for "
             f"{terms.kept_for_restore_days} days, until {until:%Y-%m-%d %H:%M} UTC"
         )
+
+
+def _roll(engine: Connection, terms: Terms, destroying: bool) -> Due:
+    """A roll that was cut off goes on at once: its new epoch is on the register long before the old one is gone."""
+    if state.find_job(engine, "roll"):
+        return Due("roll", datetime.now(UTC), "one was cut off and goes on")
+    if destroying:
+        return Due(
+            "roll", datetime.now(UTC), "one is incomplete: an old or dropped key may still be readable in some place"
+        )
+    last = _latest(state.last_end(engine, "roll"), _date(engine, _REGISTER, "epoch"))
+    return _after("roll", last, terms.epoch_days, "epoch key")
 
 
 def _after(action: Action, last: datetime | None, days: int, what: str) -> Due:

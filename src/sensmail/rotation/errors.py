@@ -13,6 +13,10 @@ class NotProtectable(RotationError):
     """A table or column that cannot be sealed as it is; found before anything was written."""
 
 
+class ForeignState(RotationError):
+    """The schema of our state in a database belongs to somebody else, who could have put anything into it."""
+
+
 class Blocked(RotationError):
     """The pass went through every row, but some values could not be brought to their form; they are listed."""
 

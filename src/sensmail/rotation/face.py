@@ -75,9 +75,10 @@ def rotate(
     rotation = Rotation.here(keys, pwd.getpwuid(os.getuid()).pw_name, reason, Progress())
     agreed = Approval(**approval) if approval else None
     if action == "due":
-        now = datetime.now(UTC)
-        changed = any(each.now(now) and each.action in UNATTENDED for each in rotation.calendar())
-        lines = [_told_date(each, now) for each in rotation.calendar()] if check else list(rotation.due())
+        dates = rotation.calendar()
+        now = datetime.now(UTC)  # after the dates: what is due at once is dated now
+        changed = any(each.now(now) and each.action in UNATTENDED for each in dates)
+        lines = [_told_date(each, now) for each in dates] if check else list(rotation.due())
         return {"changed": changed, "lines": lines}
     if check:
         if action not in UNATTENDED:

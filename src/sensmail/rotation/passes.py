@@ -21,7 +21,7 @@ import psycopg
 from sensmail.keyd.errors import Unavailable
 from sensmail.rotation import state
 from sensmail.rotation.errors import RotationError, told
-from sensmail.rotation.model import JOBS, Changes, Refusal, Row, Table
+from sensmail.rotation.model import JOBS, Changes, Refusal, Row, Table, Wanted
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.statements import Statements
 from sensmail.rotation.transform import Transform
@@ -50,14 +50,29 @@ class Sessions:
         return cls(load())
 
     def engine(self) -> Connection:
-        """On the engine's database, which keeps register and jobs. What it commits is on disk, and all before it."""
-        connection = connect(JOBS, settings=self.settings)
-        connection.execute("SET synchronous_commit = on")
+        """On the engine's database, which keeps register and jobs. What it commits is on disk, and all before it.
+
+        Raises:
+            ForeignState, Unreachable.
+        """
+        connection = self._session(JOBS, None)
+        try:
+            connection.execute("SET synchronous_commit = on")
+            state.check_own_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def on(self, place: Table) -> Connection:
+    def on(self, place: Table | Wanted) -> Connection:
         """On the database of a table."""
-        return connect(place.login, settings=self.settings, database=place.database)
+        return self._session(place.login, place.database)
+
+    def _session(self, login: str, database: str | None) -> Connection:
+        """A database's owner may set its search path, and may put functions and operators of any name into it."""
+        connection = connect(login, settings=self.settings, database=database)
+        connection.execute("SET search_path = pg_catalog, pg_temp")
+        return connection
 
 
 def run_pass(sessions: Sessions, table: Table, transform: Transform, job: UUID, phase: str, progress: Progress) -> None:

@@ -19,7 +19,6 @@ from sensmail.rotation.model import Table, Wanted
 from sensmail.rotation.passes import Sessions, persist, run_pass
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.transform import Protect
-from sensmail.store import connect
 
 PASSES = 10  # over one table: each takes what writers put in clear beside the one before
 
@@ -57,7 +56,7 @@ def tables(sessions: Sessions, wanted: Sequence[Wanted]) -> list[Table]:
         if (first.database, first.schema, first.table) in seen:
             raise NotProtectable(f"{first}: all columns of a table have one subject column and one login")
         seen.add((first.database, first.schema, first.table))
-        with connect(first.login, settings=sessions.settings, database=first.database) as connection:
+        with sessions.on(first) as connection:
             try:
                 found.append(inspect(connection, several))
             except psycopg.errors.InsufficientPrivilege as error:

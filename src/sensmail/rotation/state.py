@@ -10,10 +10,11 @@ from uuid import UUID
 
 import psycopg
 
-from sensmail.rotation.errors import Busy, RotationError
+from sensmail.rotation.errors import Busy, ForeignState, RotationError
 from sensmail.rotation.model import Refusal, Table, Wanted
 from sensmail.rotation.rowkey import shown
 from sensmail.store import Connection
+from sensmail.store.roles import OWNER
 
 _LOCK = 0x726F74617465  # "rotate"
 _LOCK_WAIT = "30s"  # the session of a run that was killed ends soon
@@ -52,10 +53,42 @@ _RENAMED = """
 
 
 def ensure_schema(connection: Connection) -> None:
-    """In a foreign database: make our schema there, by the migration of the engine's own."""
-    if connection.execute("SELECT to_regnamespace('sensmail_rotation') IS NULL").fetchall()[0][0]:
+    """In a foreign database: make our schema there, by the migration of the engine's own.
+
+    Raises:
+        ForeignState: it is there, and is not the login role's own.
+    """
+    owner = _owner(connection)
+    if owner is None:
         with connection.transaction():
             connection.execute(_DDL.read_bytes())
+        return
+    login = connection.execute("SELECT session_user::text").fetchall()[0][0]
+    _expect_owner(connection, owner, login, f"look at what is in it, and drop it or log in as {owner}")
+
+
+def check_own_schema(connection: Connection) -> None:
+    """In the engine's database: our schema is that of the migrations.
+
+    Raises:
+        ForeignState: somebody else made it.
+    """
+    owner = _owner(connection)
+    if owner is not None:
+        _expect_owner(connection, owner, OWNER, "look at what is in it, drop it, and run role database again")
+
+
+def _owner(connection: Connection) -> str | None:
+    query = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'sensmail_rotation'"
+    rows = connection.execute(query).fetchall()
+    return rows[0][0] if rows else None
+
+
+def _expect_owner(connection: Connection, owner: str, wanted: str, fix: str) -> None:
+    if owner != wanted:
+        raise ForeignState(
+            f"{connection.info.dbname}: schema sensmail_rotation belongs to {owner}, not to {wanted}; {fix}"
+        )
 
 
 def take_lock(connection: Connection) -> None:

@@ -76,9 +76,9 @@ class Statements:
             ),
         ]
         connection.execute(
-            sql.SQL(
-                "CREATE TEMPORARY TABLE sensmail_stage ON COMMIT DELETE ROWS AS SELECT {} FROM {} AS t WITH NO DATA"
-            ).format(_list(columns), self.table.identifier)
+            sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} AS t WITH NO DATA").format(
+                _STAGE, _list(columns), self.table.identifier
+            )
         )
 
     def write(self, connection: Connection, changes: Sequence[tuple[Row, tuple[bytes | None, ...]]]) -> int:

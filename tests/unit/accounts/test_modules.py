@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sensmail.cloud.plugins.modules import account, migrations
 
-from sensmail.store import Settings, settings
+from sensmail.store import Connection, Settings, settings
 
 SECRET = "correct horse battery 1"
 WANTED: dict[str, Any] = {
@@ -156,3 +157,24 @@ def test_without_the_engine(run: Runner, monkeypatch: pytest.MonkeyPatch) -> Non
         failed = run(module, {})
         assert failed["failed"]
         assert "sensmail" in failed["msg"]
+
+
+def test_what_the_database_refuses_is_told_without_the_row(
+    configured: Settings, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL shows the whole row in the details of an error."""
+
+    def refused(connection: Connection, *_: object, **__: object) -> None:
+        connection.execute("CREATE TEMPORARY TABLE t (secret text, n int CHECK (n > 0))")
+        connection.execute("INSERT INTO t VALUES (%s, 0)", (SECRET,))
+
+    monkeypatch.setattr(account.accounts, "ensure", refused)
+    answer = run(account, {})
+    assert answer["failed"]
+    assert answer["msg"] == 'account: new row for relation "t" violates check constraint "t_n_check"'
+    assert SECRET not in json.dumps(answer)
+
+
+def test_an_error_without_words_of_the_server_is_told_by_its_first_line() -> None:
+    assert account.told(psycopg.OperationalError("gone\nDETAIL: row")) == "gone"
+    assert account.told(psycopg.OperationalError()) == "OperationalError"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from sensmail.keys import FileRoot, Keyring, Place
+from sensmail.keys import FileRoot, Keyring, Place, counter
 from sensmail.keys.errors import CounterLost
 
 Open = Callable[[], Keyring]
@@ -97,3 +98,63 @@ def test_numbers_below_the_snapshots_floor_are_not_given_back(reopen: Open) -> N
     with reopen() as ring:
         assert list(ring.unsettled_openings()) == [5, 6, 7, 8, 9, 10]
         assert ring.reserve_openings(1) == range(11, 12)
+
+
+@pytest.mark.parametrize("rolled", [0, 5])
+def test_a_number_far_above_the_snapshots_is_refused(
+    reopen: Open, places: list[Place], root: FileRoot, rolled: int
+) -> None:
+    """One altered record must not make the caller look for thousands of millions of numbers."""
+    with reopen() as ring:
+        if rolled:
+            ring.reserve_openings(rolled)
+            ring.roll()
+    before = places[0].read("counter")
+    most = rolled + counter.MAX_AHEAD
+    assert counter.MAX_AHEAD == 10_000_000
+    for wrong in (most + 1, 2**63, 2**64):
+        with pytest.raises(CounterLost, match=f"{wrong} .* above {rolled}, the snapshot's; check that the records"):
+            Keyring.open(places, root, issued=wrong)
+        assert places[0].read("counter") == before
+    with Keyring.open(places, root, issued=most) as ring:
+        assert ring.reserve_openings(1) == range(most + 1, most + 2)
+
+
+def _elsewhere(work: Callable[[], object]) -> None:
+    """In another thread, which must not have to wait for this one."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), "it waits for the writer"
+
+
+def test_openings_are_numbered_while_a_roll_is_at_work(reopen: Open) -> None:
+    given: list[int] = []
+
+    def opening(_phase: str) -> None:
+        _elsewhere(lambda: given.extend(ring.reserve_openings(2)))
+        _elsewhere(lambda: ring.settle_openings(given[-1]))
+
+    with reopen() as ring:
+        ring.roll(progress=opening)
+        assert ring.status().issued == len(given) == 10
+    assert given == list(range(1, 11))
+    with reopen() as ring:  # the floor of the snapshot is not above the counter
+        assert ring._state.openings == 0
+        assert ring.reserve_openings(1) == range(11, 12)
+
+
+def test_numbers_are_not_given_back_below_the_floor_of_a_roll_at_work(reopen: Open) -> None:
+    with reopen() as ring:
+        ring.reserve_openings(10)
+        ring.settle_openings(4)
+
+        def stop(phase: str) -> None:
+            if phase == "prepare":
+                _elsewhere(lambda: ring.reserve_openings(5))
+                _elsewhere(lambda: ring.release_openings(4))
+
+        ring.roll(progress=stop)
+        assert list(ring.unsettled_openings()) == [5, 6, 7, 8, 9, 10]
+    with reopen() as ring:
+        assert list(ring.unsettled_openings()) == [5, 6, 7, 8, 9, 10]

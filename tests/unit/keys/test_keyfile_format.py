@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keys import FileRoot, Keyring, KeyState, Piece, PiecesRoot, Place, piece, replicas
+from sensmail.keys import FileRoot, Keyring, KeyState, Piece, PiecesRoot, Place, piece, replicas, slot
 from sensmail.keys.journal import Journal
 from sensmail.keys.state import State
 from unit.keys.bring import by_officers
@@ -54,6 +55,9 @@ def test_vector(decoder: ModuleType, vector: dict[str, Any], tmp_path: Path) -> 
     assert decoder.open_by_pieces(one, two, files["slot.0"]) == epoch_key
     assert decoder.read_place(files, epoch_key) == vector["content"]
     assert list(decoder.read_counter(files["counter"])) == vector["counter"] == [7, 3]
+    without = dataclasses.replace(slot.parse(files["slot.0"], "x"), recovery=b"").pack()
+    with pytest.raises(decoder.Refused, match="authentication"):
+        decoder.open_file_root(root_key, without)
     with pytest.raises(decoder.Refused, match="destroyed"):
         decoder.open_file_root(root_key, files["slot.1"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keys import FileRoot, Keyring, Place, Root
+from sensmail.keys import FileRoot, Keyring, Officers, Place, Root, roll
 from sensmail.keys.errors import KeyFailure, RootUnavailable, WrongRoot
 from sensmail.keys.roots_pkcs11 import SOFTWARE_TOKEN, Pkcs11Root
+from sensmail.keys.snapshot import Epoch
+from unit.keys.test_officers_bound import altered
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 KEY = bytes(range(32))
@@ -179,3 +183,16 @@ def test_a_token_key_cannot_be_read_out(token: str) -> None:
     made.make()
     with made._key() as key, pytest.raises((pkcs11.AttributeSensitive, pkcs11.PKCS11Error)):
         key[pkcs11.Attribute.VALUE]
+
+
+def test_a_root_opens_a_slot_with_its_own_recovery_part_only(provider: Root, officers: list[X25519PrivateKey]) -> None:
+    epoch = Epoch(b"r" * 16, 1, os.urandom(32))
+    held = roll.wrap(epoch, provider, Officers.of([each.public_key() for each in officers]))
+    assert held.unwrap([provider], "x") == epoch.key
+    for other in altered(held):
+        with pytest.raises(WrongRoot, match="slot was changed"):
+            other.unwrap([provider], "x")
+    without = roll.wrap(epoch, provider, None)
+    assert without.unwrap([provider], "x") == epoch.key
+    with pytest.raises(WrongRoot, match="slot was changed"):
+        dataclasses.replace(without, recovery=held.recovery).unwrap([provider], "x")

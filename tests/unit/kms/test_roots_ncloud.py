@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import time
 import traceback
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import urllib3
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keys import Keyring, Place
+from sensmail.keys import Keyring, Officers, Place, roll
 from sensmail.keys.errors import KeyFailure, RootUnavailable, SettingsError, WrongRoot
 from sensmail.keys.provider import make_roots
 from sensmail.keys.roots_ncloud import GOV, NcloudKmsRoot
+from sensmail.keys.snapshot import Epoch
 from unit.kms.fake import FakeKms, running
 
 KEY = bytes(range(32))
@@ -42,6 +45,15 @@ def make(kms: FakeKms) -> Make:
         return NcloudKmsRoot(kms.endpoint, tag, kms.access_key, secret_key, seconds=seconds, ca_file=kms.certificate)
 
     return make_
+
+
+def test_a_slot_with_another_recovery_part_is_refused(make: Make) -> None:
+    officers = Officers.of([X25519PrivateKey.generate().public_key() for _ in range(3)])
+    held = roll.wrap(Epoch(b"r" * 16, 1, KEY), make(), officers)
+    assert held.unwrap([make()], "x") == KEY
+    for other in (b"", bytes(len(held.recovery))):
+        with pytest.raises(WrongRoot, match="slot was changed"):
+            dataclasses.replace(held, recovery=other).unwrap([make()], "x")
 
 
 def test_the_signature_is_that_of_the_documents() -> None:

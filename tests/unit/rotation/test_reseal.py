@@ -17,7 +17,7 @@ from sensmail.keyd.protocol import Sealed, Sealing
 from sensmail.rotation import passes, state
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import calendar, run_due
-from sensmail.rotation.errors import Blocked, NotApproved, NotDue
+from sensmail.rotation.errors import Blocked, Busy, NotApproved, NotDue
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import protect
@@ -263,7 +263,7 @@ def test_what_is_due(rotation: Rotation, sealed: People) -> None:
     names = [due.action for due in rotation.calendar()]
     assert names == ["reseal", "roll", "root"]
     with rotation.sessions.engine() as engine:
-        soon = {due.action: due.on for due in calendar(engine, rotation.terms)}
+        soon = {due.action: due.on for due in calendar(engine, rotation.terms, destroying=False)}
     now = datetime.now(UTC)
     assert timedelta(days=29) < soon["roll"] - now < timedelta(days=31)
     assert timedelta(days=364) < soon["reseal"] - now < timedelta(days=366)
@@ -272,7 +272,7 @@ def test_what_is_due(rotation: Rotation, sealed: People) -> None:
     def run(days: int) -> list[str]:
         with rotation.sessions.engine() as engine:
             carry_out = lambda action: rotation.carry_out(action).text  # noqa: E731
-            return list(run_due(engine, rotation.terms, carry_out, now + timedelta(days=days)))
+            return list(run_due(engine, rotation.terms, carry_out, now + timedelta(days=days), destroying=False))
 
     reseal_line, roll_line, root_line = run(40)
     assert reseal_line.startswith("reseal: not due before")
@@ -284,6 +284,24 @@ def test_what_is_due(rotation: Rotation, sealed: People) -> None:
     assert "needs the approval of privacy_officer" in root_line
     assert run(20)[-1].startswith("destroy_replaced: not due before")
     assert versions(sealed) == {2}
+
+
+def test_what_fails_does_not_keep_the_rest_from_its_time(rotation: Rotation) -> None:
+    done: list[str] = []
+
+    def carry_out(action: str) -> str:
+        if action == "reseal":
+            raise Blocked("one value is in nobody's way")
+        done.append(action)
+        return "done"
+
+    with rotation.sessions.engine() as engine:
+        moment = datetime.now(UTC) + timedelta(days=800)
+        lines = run_due(engine, rotation.terms, carry_out, moment, destroying=False)
+        assert "FAILED: one value" in next(lines)
+        with pytest.raises(Blocked):
+            list(lines)
+    assert done == ["roll"]
 
 
 def test_the_end_of_replaced_keys(rotation: Rotation, sealed: People, keys: KeyService) -> None:
@@ -318,3 +336,82 @@ def test_keys_that_a_value_needs_are_not_destroyed(rotation: Rotation, sealed: P
 def test_a_roll(rotation: Rotation, keys: KeyService) -> None:
     before = keys.status().epoch
     assert rotation.carry_out("roll").detail == {"epoch": before + 1}
+
+
+def test_no_end_of_replaced_keys_while_a_reseal_is_under_way(
+    rotation: Rotation, sealed: People, keys: KeyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reseal that ended is old, but another one has retired keys just now."""
+    rotation.carry_out("reseal")
+    sealed.admin.execute("UPDATE sensmail_rotation.job SET ended_at = ended_at - interval '36 days'")
+
+    def stopped(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "end_job", stopped)
+        with pytest.raises(Stopped):
+            rotation.carry_out("reseal")
+    with pytest.raises(Busy, match="finish the reseal first"):
+        rotation.carry_out("destroy_replaced", APPROVAL)
+    assert keys.status().counts["restore_only"] == 1200
+    rotation.carry_out("reseal")
+    with pytest.raises(NotDue):
+        rotation.carry_out("destroy_replaced", APPROVAL)
+
+
+def test_the_end_of_replaced_keys_waits_for_the_lock_of_rotation(
+    rotation: Rotation, sealed: People, keys: KeyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotation.carry_out("reseal")
+    sealed.admin.execute("UPDATE sensmail_rotation.job SET ended_at = ended_at - interval '36 days'")
+    monkeypatch.setattr(state, "_LOCK_WAIT", "100ms")
+    with rotation.sessions.engine() as other:
+        state.take_lock(other)
+        with pytest.raises(Busy):
+            rotation.carry_out("destroy_replaced", APPROVAL)
+    assert keys.status().counts["restore_only"] == 600
+    original = KeyService.destroy_retired
+
+    def held(*given: str) -> int:
+        with rotation.sessions.engine() as other, pytest.raises(Busy):
+            state.take_lock(other)
+        return original(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(KeyService, "destroy_retired", held)
+    assert rotation.carry_out("destroy_replaced", APPROVAL).detail["destroyed"] == 600
+
+
+def roll_line(rotation: Rotation) -> str:
+    (line,) = [line for line in rotation.due() if line.startswith("roll:")]
+    return line
+
+
+def test_a_roll_that_was_cut_off_is_due_at_once(
+    rotation: Rotation, keys: KeyService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epoch stands in the register already."""
+
+    def stopped(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "end_job", stopped)
+        with pytest.raises(Stopped):
+            rotation.carry_out("roll")
+    assert keys.status().epoch == 2
+    line = roll_line(rotation)
+    assert "one was cut off and goes on" in line
+    assert "epoch 3 in every place" in line
+    assert roll_line(rotation).startswith("roll: not due before")
+
+
+def test_a_roll_is_due_while_old_keys_may_be_readable(rotation: Rotation, sealed: People, keys: KeyService) -> None:
+    rotation.carry_out("roll")
+    keys.destroy_subjects([sealed.rows("subject")[0][0]], "test", "test", "privacy_officer")
+    assert keys.status().destroying
+    line = roll_line(rotation)
+    assert "one is incomplete" in line
+    assert "epoch 3 in every place" in line
+    assert not keys.status().destroying
+    assert roll_line(rotation).startswith("roll: not due before")
