@@ -16,9 +16,9 @@ from sensmail.fields import row_key
 from sensmail.keyd import protocol
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import MAX_ITEMS, Sealing
+from sensmail.keyd.settings import POLICY
 
 SOCKET = protocol.SOCKET
-POLICY = Path("/etc/sensmail/policy.json")
 TABLE = "accounts.subject"
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from sensmail.keyd.errors import KeyServiceError, Refused
 from sensmail.keyd.recover import Recovered, Request
 from sensmail.keyd.register import Why
 from sensmail.keyd.root_change import Standing
+from sensmail.keyd.settings import POLICY
 from sensmail.keys import Drill, Place, drill
 from sensmail.keys.officer import read
 from sensmail.keys.pieces import Piece, PiecesRoot
@@ -28,7 +29,6 @@ Outcome = Literal["done", "refused", "failed", "void"]
 Detail = Mapping[str, str | int]
 
 JOBS = "sensmail-jobs"
-POLICY = Path("/etc/sensmail/policy.json")
 ROOT_CHANGE = Path("/etc/sensmail/keys/root-change.json")
 
 

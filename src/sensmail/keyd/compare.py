@@ -15,15 +15,16 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+from sensmail.fields import text
+from sensmail.store import Connection
+
 Name = tuple[UUID, int]  # subject and key version
 Census = Callable[[Sequence[Name]], Mapping[str, int]]
 
 BATCH = 20_000
-TEXT_MARK = "sealed:v1:"
+_MARK = text.PREFIX.decode()
 _HEAD = struct.Struct(">BBI")
 _BARE = ("unknown", "tombstone", "destroyed")
 
@@ -96,7 +97,7 @@ def _names(connection: Connection, column: Column) -> Iterator[Name]:
     if row is None or row[0] is None:
         return
     value, subject = sql.Identifier(column.column), sql.Identifier(column.subject)
-    head = sql.SQL("substring({} FROM 1 FOR {})").format(value, len(TEXT_MARK) + 8)
+    head = sql.SQL("substring({} FROM 1 FOR {})").format(value, len(_MARK) + 8)
     query = sql.SQL("SELECT {}, {} FROM {} WHERE {} IS NOT NULL").format(subject, head, table, value)
     with connection.transaction(), connection.cursor(name="sealed", binary=True) as cursor:
         cursor.itersize = BATCH
@@ -109,7 +110,7 @@ def _version(start: bytes | str) -> int | None:
     """The key version that an envelope names by its first bytes; None for what is no envelope."""
     try:
         if isinstance(start, str):
-            start = urlsafe_b64decode(start.removeprefix(TEXT_MARK)) if start.startswith(TEXT_MARK) else b""
+            start = urlsafe_b64decode(start.removeprefix(_MARK)) if start.startswith(_MARK) else b""
         kind, _, version = _HEAD.unpack_from(start)
     except (ValueError, struct.error):
         return None

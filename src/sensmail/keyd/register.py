@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
-import psycopg
 from psycopg.rows import class_row
 
 from sensmail.keyd.protocol import Why
 from sensmail.keys.officer import fingerprint
+from sensmail.store import Connection
 
 __all__ = [
     "DroppedRetired", "DroppedSubjects", "Event", "Line", "Retired", "RingDiscarded", "RootDestroyed", "RootSeen",
     "Seen", "Why", "lines", "note", "reconcile",
 ]  # fmt: skip
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 ROLE = "sensmail-keyd"
 FOUND = "적은 날은 처음 확인한 날 / the date is when it was first seen"

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from sensmail.keyd.settings import POLICY
 from sensmail.rotation.errors import NoPolicy, NotApproved
 from sensmail.rotation.model import Wanted
 from sensmail.store import Settings
-
-POLICY = Path("/etc/sensmail/policy.json")
 
 
 class _Keys(msgspec.Struct, frozen=True):
