@@ -124,6 +124,15 @@ def make_site(home: Path, database: Settings) -> Site:
 
 
 @pytest.fixture
+def ring(tmp_path: Path) -> Keyring:
+    """An empty key file in two places."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    root = FileRoot.create(tmp_path / "root")
+    return Keyring.create([Place(tmp_path / "one"), Place(tmp_path / "two")], root, None)
+
+
+@pytest.fixture
 def site(tmp_path: Path, database: Settings) -> Iterator[Site]:
     """A key service that runs."""
     made = make_site(tmp_path / "k", database)

@@ -1,4 +1,4 @@
-"""The parts that need no process: opening numbers, limits, rights, settings, words to systemd."""
+"""The parts that need no process: limits, rights, settings, words to systemd."""
 
 from __future__ import annotations
 
@@ -11,73 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensmail.keyd import openings, systemd
+from sensmail.keyd import systemd
 from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import Refused, TooMany
 from sensmail.keyd.limits import Limits, Throttle
-from sensmail.keyd.openings import LARGEST, SMALLEST, Openings
 from sensmail.keyd.protocol import Sealed, Sealing
 from sensmail.keyd.rights import parse
 from sensmail.keyd.settings import load
 from sensmail.keyd.vault import Vault
-from sensmail.keys import FileRoot, Keyring, Place
+from sensmail.keys import Keyring
 from sensmail.keys.errors import SettingsError
 
 from .conftest import policy
-
-
-@pytest.fixture
-def ring(tmp_path: Path) -> Keyring:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    root = FileRoot.create(tmp_path / "root")
-    return Keyring.create([Place(tmp_path / "one"), Place(tmp_path / "two")], root, None)
-
-
-def test_numbers_come_in_order_and_settle_behind_their_records(ring: Keyring) -> None:
-    numbers = Openings(ring)
-    assert numbers.take(3) == [1, 2, 3]
-    numbers.used()
-    assert ring.status().settled == 3
-    assert numbers.take(2) == [4, 5]
-    numbers.give_back([4, 5])
-    assert numbers.take(1) == [4]
-    numbers.doubt([4])
-    assert numbers.take(2) == [5, 6]
-    numbers.used()
-    assert (ring.status().settled, numbers.doubtful) == (3, [4])
-    numbers.resolve([4])
-    assert ring.status().settled == 6
-
-
-def test_a_clean_stop_gives_back_and_a_doubtful_one_does_not(ring: Keyring) -> None:
-    numbers = Openings(ring)
-    numbers.take(2)
-    numbers.used()
-    numbers.release()
-    assert (ring.status().issued, ring.status().settled) == (2, 2)
-    numbers = Openings(ring)
-    numbers.doubt(numbers.take(1))
-    numbers.release()
-    assert ring.status().issued > 3
-    assert 3 in Openings(ring).doubtful
-
-
-def test_blocks_grow_with_the_demand_and_shrink_without(ring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(openings.time, "monotonic", lambda: now)
-    numbers = Openings(ring)
-    sizes = []
-    for pause in [0.1] * 12 + [5.0, 0.1]:
-        now += pause
-        before = ring.status().issued
-        numbers.take(len(numbers._free) + 1)
-        numbers.used()
-        sizes.append(ring.status().issued - before)
-    assert sizes[0] == SMALLEST
-    assert sizes[1:3] == [2 * SMALLEST, 4 * SMALLEST]
-    assert sizes[11] == LARGEST
-    assert sizes[12] == SMALLEST
 
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(0, 70)), max_size=40))

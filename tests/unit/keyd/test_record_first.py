@@ -188,7 +188,7 @@ def test_a_number_taken_by_somebody_else_stops_nothing(site: Site, keys: KeyServ
     assert gaps(site, keys.status().settled) == []
 
 
-def test_records_that_the_database_refuses_harm_nobody_else(site: Site, value: Sealed) -> None:
+def test_records_that_the_database_refuses_harm_nobody_else(site: Site, value: Sealed, until: Until) -> None:
     with site.superuser() as admin:
         admin.execute("ALTER TABLE records.inbox ADD CHECK (account <> 'mallory')")
     results: dict[str, object] = {}
@@ -206,7 +206,79 @@ def test_records_that_the_database_refuses_harm_nobody_else(site: Site, value: S
     for each in asking:
         each.join()
     assert results == {"mallory": BadRequest, "kim": b"secret", "lee": b"secret", "park": b"secret"}
-    assert [row[2] for row in site.rows()] == list(range(1, 61))
+    assert [row[1] for row in site.rows()].count("done") == 60
+    site.stop()
+    site.start()
+    until(lambda: (status := site.client().status()).issued == status.settled)
+    through = site.client().status().settled
+    assert through in range(60, 63), "what was refused was given back, and used but for what came back last"
+    assert sorted(row[2] for row in site.rows()) == list(range(1, through + 1))
+
+
+def test_one_slow_record_holds_up_no_other_and_settles_last(site: Site, value: Sealed, until: Until) -> None:
+    """Records are committed in parallel. A crash then leaves no gap below those that were kept."""
+    trigger(site, "AFTER", "IF NEW.account = 'slow' THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NULL")
+    holder, watcher = site.superuser(), site.superuser()
+    holder.execute("SELECT pg_advisory_lock(1)")
+    slow: list[object] = []
+
+    def ask() -> None:
+        try:
+            slow.append(KeyService(site.socket).open(value, "own_data", Actor("slow")))
+        except Unavailable as error:
+            slow.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = "
+    until(lambda: watcher.execute(f"{waiting} current_database()").fetchone() == (1,))
+    with site.client() as keys:
+        for _ in range(3):
+            assert keys.open(value, "own_data", ACTOR) == b"secret"
+        assert not slow
+        assert keys.status().settled == 0, "number 1 has no record yet"
+    site.stop(signal.SIGKILL)
+    asking.join()
+    assert isinstance(slow[0], Unavailable)
+    holder.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE usename = 'sensmail-keyd' AND datname = current_database()"
+    )
+    site.start()
+    until(lambda: site.client().status().settled > 0)
+    rows = {row[2]: row[1] for row in site.rows()}
+    assert [rows[number] for number in range(1, 5)] == ["void", "done", "done", "done"]
+    assert gaps(site, site.client().status().settled) == []
+    holder.close()
+    watcher.close()
+
+
+def test_sessions_that_are_all_lost_at_once_leave_no_gap(site: Site, value: Sealed, until: Until) -> None:
+    """Each writer is in the middle of a commit when its session is ended; both then settle what is in doubt."""
+    until(lambda: site.client().status().database == "connected")
+    trigger(site, "AFTER", "PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL")
+    holder, watcher = site.superuser(), site.superuser()
+    holder.execute("SELECT pg_advisory_lock(1)")
+    answers: list[bytes] = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(KeyService(site.socket).open(value, "own_data", ACTOR)))
+        for _ in range(2)
+    ]
+    own = "FROM pg_stat_activity WHERE usename = 'sensmail-keyd' AND datname = current_database()"
+    waiting = f"SELECT count(*) {own} AND wait_event_type = 'Lock'"
+    for number, each in enumerate(asking, 1):
+        each.start()
+        until(lambda number=number: watcher.execute(waiting).fetchone() == (number,))
+    watcher.execute(f"SELECT pg_terminate_backend(pid) {own}")
+    holder.close()
+    watcher.close()
+    for each in asking:
+        each.join()
+    assert answers == [b"secret", b"secret"], "each was recorded over a new session"
+    with site.client() as keys:
+        assert gaps(site, keys.status().settled) == []
+        assert [row[1] for row in site.rows()].count("void") == 2
+        assert "fault of this program" not in site.log
 
 
 def test_a_clean_stop_gives_unused_numbers_back(site: Site, keys: KeyService, value: Sealed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
@@ -183,7 +184,10 @@ def test_administration_is_recorded_before_and_after(site: Site, keys: KeyServic
     assert [row for row in rows if row[0] == "epoch"] == [("epoch", "1", False), ("epoch", "2", True)]
 
 
-def test_the_status_shows_where_everything_stands(site: Site, keys: KeyService) -> None:
+def test_the_status_shows_where_everything_stands(
+    site: Site, keys: KeyService, until: Callable[[Callable[[], object]], None]
+) -> None:
+    until(lambda: keys.status().database == "connected")
     subjects = keys.new_subjects(3)
     keys.open(sealed(keys, subjects[0]), "own_data", ACTOR)
     status = keys.status()
