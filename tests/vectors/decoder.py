@@ -123,7 +123,7 @@ def open_by_officers(one: bytes, two: bytes, slot: bytes) -> bytes:
     key = bytes(32)
     for private, officer in zip(privates, found, strict=True):
         at = start + 80 * pair.index(officer)
-        info = b"sensmail recovery v1" + b"\x00" + bytes([*pair, officer]) + context(ring, epoch)
+        info = b"sensmail recovery v2" + b"\x00" + bytes([*pair, officer]) + part[:96] + context(ring, epoch)
         sealed = part[at : at + 80]
         receiver = HPKE.new(receiver_key=private, aead_id=HPKE.AEAD.AES256_GCM, enc=sealed[:32], info=info)
         half = receiver.unseal(sealed[32:])

@@ -55,7 +55,7 @@ class Officers:
             half = os.urandom(KEY_BYTES)
             for officer, share in zip(pair, (half, xor(half, key)), strict=True):
                 public = X25519PublicKey.from_public_bytes(self.keys[officer])
-                parts.append(_SUITE.encrypt(share, public, info=_info(pair, officer, context)))
+                parts.append(_SUITE.encrypt(share, public, info=_info(pair, officer, self, context)))
         return b"".join(parts)
 
 
@@ -91,7 +91,7 @@ def halves(private: X25519PrivateKey, recovery: bytes, context: bytes) -> tuple[
         if officer in pair:
             start = OFFICERS * _PUBLIC_BYTES + (2 * number + pair.index(officer)) * _HALF_BYTES
             try:
-                half = _SUITE.decrypt(recovery[start : start + _HALF_BYTES], private, _info(pair, officer, context))
+                half = _SUITE.decrypt(recovery[start : start + _HALF_BYTES], private, _info(pair, officer, officers, context))
             except (InvalidTag, ValueError):
                 raise RecoveryError("the recovery part was changed, or belongs to another key file or epoch") from None
             found[pair] = half
@@ -103,5 +103,6 @@ def xor(one: bytes, two: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, two, strict=True))
 
 
-def _info(pair: Pair, officer: int, context: bytes) -> bytes:
-    return b"sensmail recovery v1\0" + bytes([*pair, officer]) + context
+def _info(pair: Pair, officer: int, officers: Officers, context: bytes) -> bytes:
+    """All three public keys are bound: where one was changed, no half of the other two opens."""
+    return b"sensmail recovery v2\0" + bytes([*pair, officer]) + b"".join(officers.keys) + context

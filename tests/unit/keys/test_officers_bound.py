@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.keys import Keyring, Officers, Place, slot
-from sensmail.keys.errors import Damaged, WrongRoot
+from sensmail.keys.errors import Damaged, RecoveryError, WrongRoot
+from sensmail.keys.pieces import piece
 from sensmail.keys.replicas import Replicas
 from sensmail.keys.slot import Slot
 from unit.keys.bring import by_officers
@@ -66,6 +67,22 @@ def test_a_roll_refuses_a_slot_that_was_changed_meanwhile(reopen: Open, places: 
     assert by_officers(places[0], officers[0], officers[1])
     with reopen() as ring:
         assert ring.status().officers == tuple(each.public_key().public_bytes_raw().hex() for each in officers)
+
+
+@pytest.mark.parametrize("changed", range(3))
+def test_a_changed_officer_is_noticed_by_the_other_two(
+    reopen: Open, places: list[Place], officers: Private, changed: int
+) -> None:
+    """Without the root: what two officers open has the third that it was encrypted to."""
+    reopen().close()
+    held = slot.parse(places[0].read("slot.1"), "x")
+    part = bytearray(held.recovery)
+    part[32 * changed : 32 * changed + 32] = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    other = dataclasses.replace(held, recovery=bytes(part)).pack()
+    for number, officer in enumerate(officers):
+        with pytest.raises(RecoveryError, match="was changed" if number != changed else "is none of those"):
+            piece(officer, other)
+        piece(officer, held.pack())
 
 
 def test_officers_come_from_the_slot_that_was_opened(
