@@ -138,7 +138,10 @@ def test_a_root_change_that_was_killed_goes_on(host: Host, work: str, after: str
 def test_a_place_that_was_lost_is_filled(host: Host, place: str) -> None:
     before = status(host)
     host.check_output(f"systemctl stop sensmail-keyd.socket sensmail-keyd.service; find {place} -type f -delete")
-    said = host.check_output("sensmail keys fill --reason 'the disk of a place was replaced'")
+    why = "--reason 'the disk of a place was replaced'"
+    assert f"--replaced {place}" in host.run(f"sensmail keys fill {why}").stderr
+    said = host.check_output(f"sensmail keys fill --replaced {place} {why}")
+    assert f"{place} (until 20" in host.check_output("sensmail keys status")
     assert f"{place}: filled" in said
     now = status(host)
     assert (now["place"], now["keys"]) == (before["place"], before["keys"])

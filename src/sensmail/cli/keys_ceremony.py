@@ -33,6 +33,8 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     root.set_defaults(run=_root)
     _lost(_opening(actions.add_parser("recover", help="on a new host: take over a lost host's keys"), _recover))
     fill = _lost(actions.add_parser("fill", help="fill an empty place from the others; --lost gives one up"))
+    text = "a place that is empty because another disk stands there now; the one before is destroyed physically"
+    fill.add_argument("--replaced", action="append", default=[], metavar="DIRECTORY", help=text)
     why_options(fill)
     fill.set_defaults(run=_fill)
     compare = actions.add_parser("compare", help="sealed values whose keys are not there; exit 1 when one is lost")
@@ -101,7 +103,7 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _fill(options: argparse.Namespace) -> int:
-    _print(ceremony.fill_here(options.lost, why(options)))
+    _print(ceremony.fill_here(options.lost, options.replaced, why(options)))
     return 0
 
 

@@ -167,10 +167,10 @@ def recover_here(copy: Path, one: Path, two: Path, lost: list[str], why: Why) ->
     return done
 
 
-def fill_here(lost: list[str], why: Why) -> Recovered:
+def fill_here(lost: list[str], replaced: list[str], why: Why) -> Recovered:
     """Fill an empty place from the others, or give lost ones up. Raises as `recover_here`."""
     with recorded("keys.fill", why, {}) as detail:
-        done = host.run_recovery(Request(_highest_opening(), lost))
+        done = host.run_recovery(Request(_highest_opening(), lost, replaced))
         detail |= {"ring": done.ring, "epoch": done.epoch}
     return done
 

@@ -17,9 +17,23 @@ import msgspec
 
 from sensmail.keyd.hardening import HardeningError, harden
 from sensmail.keyd.settings import load
-from sensmail.keys import Drill, KeyFailure, Keyring, Place, Root, Status, drill, journal, replicas, slot, snapshot
-from sensmail.keys.errors import CounterLost, Diverged, KeyFileExists, KeyFileMissing
+from sensmail.keys import (
+    Drill,
+    KeyFailure,
+    Keyring,
+    Place,
+    Root,
+    Status,
+    drill,
+    journal,
+    remembered,
+    replicas,
+    slot,
+    snapshot,
+)
+from sensmail.keys.errors import CounterLost, Diverged, KeyFileExists, KeyFileMissing, PlaceEmpty, PlaceNotNamed
 from sensmail.keys.pieces import Piece, PiecesRoot
+from sensmail.keys.state import State
 
 STAGE = Path("/run/sensmail-keyd-recover")
 COPY, PIECES, REQUEST, RESULT = "copy", ("one.piece", "two.piece"), "request.json", "result.json"
@@ -30,6 +44,7 @@ class Request(msgspec.Struct, frozen=True):
 
     issued: int  # the highest opening number in the records
     lost: list[str] = []  # places that were given up, as the key file remembers them
+    replaced: list[str] = []  # places that are empty because another disk stands there now
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -79,25 +94,41 @@ def fill(places: Sequence[Place], roots: Sequence[Root], ask: Request) -> Recove
     """Fill empty places from those that hold the key file, and repair a lost counter; the root key is still here.
 
     Raises:
-        KeyFileMissing: none holds it. KeyFailure: a place does not answer, or the root key does not open it.
+        KeyFileMissing: none holds it. PlaceEmpty: one that held it is empty now, and nobody said that it was replaced.
+        KeyFailure: a place does not answer, or the root key does not open it.
     """
     holding = [place for place in places if _header(place)]
     empty = [place for place in places if place not in holding]
     if not holding:
         names = ", ".join(map(str, places))
         raise KeyFileMissing(f"{names}: no place holds a key file; `sensmail keys recover` takes one from a copy")
-    lost = [Path(each) for each in ask.lost]
+    _require_said(replicas.read_copy(holding[0], roots)[1], empty, ask)
+    lost, replaced = [Path(each) for each in ask.lost], [Path(each) for each in ask.replaced]
     steps = [f"{place}: filled" for place in empty] or ["every place holds the key file"]
     # Whoever leads has the counter; the second opening makes that the first place again.
-    for order, given_up in (([*holding, *empty], lost), (list(places), [])):
+    for order, given_up, new in (([*holding, *empty], lost, replaced), (list(places), [], [])):
         try:
-            ring = Keyring.open(order, roots, fill_empty=True, lost=given_up)
+            ring = Keyring.open(order, roots, fill_empty=True, lost=given_up, replaced=new)
         except CounterLost:
-            ring = Keyring.open(order, roots, fill_empty=True, lost=given_up, issued=ask.issued)
+            ring = Keyring.open(order, roots, fill_empty=True, lost=given_up, replaced=new, issued=ask.issued)
             steps.append(f"{order[0]}: openings are counted on from {ask.issued}")
         with ring:
             status = ring.status()
     return _result(status, steps)
+
+
+def _require_said(state: State, empty: Sequence[Place], ask: Request) -> None:
+    """An empty place that held the key file is another disk: what became of the one before must be said."""
+    names = {remembered.name(each.directory) for each in empty}
+    said = {remembered.name(Path(each)) for each in ask.replaced}
+    for each in said - names:
+        raise PlaceNotNamed(f"{each}: cannot be declared replaced: it holds a copy, or is no place of this host")
+    for place in sorted(names - said):
+        if state.places.get(place) == 0:
+            raise PlaceEmpty(
+                f"{place}: held a copy, which would still open after a roll, and is empty now: mount it. Once its disk is "
+                f"destroyed physically, `sensmail keys fill --replaced {place}`"
+            )
 
 
 def _result(status: Status, steps: list[str], discarded: str = "") -> Recovered:

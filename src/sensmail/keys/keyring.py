@@ -76,6 +76,7 @@ class Keyring(ReadableRing):
         fill_empty: bool = False,
         issued: int | None = None,
         lost: Sequence[Path] = (),
+        replaced: Sequence[Path] = (),
     ) -> Keyring:
         """Open the key file of the first place, which must answer; others may be missing, and then nothing is written.
 
@@ -87,6 +88,7 @@ class Keyring(ReadableRing):
             issued: the highest opening number that the records hold, where the counter is lost; at most
                 `counter.MAX_AHEAD` above the snapshot's.
             lost: directories of places that were destroyed physically; the key file remembers the declaration.
+            replaced: places that are empty because another disk stands there now; the one before is remembered as lost.
 
         Raises:
             PlaceNotNamed: a place that the key file remembers is neither in `places` nor in `lost`.
@@ -96,7 +98,9 @@ class Keyring(ReadableRing):
         lock = take_lock(places[0])
         try:
             several = as_tuple(roots)
-            held, state, fresh, known = replicas.load(places, several, fill_empty=fill_empty, lost=lost)
+            held, state, fresh, known = replicas.load(
+                places, several, fill_empty=fill_empty, lost=lost, replaced=replaced
+            )
             if issued is None:
                 numbers = counter.load(places[0], held.epoch.ring, state.openings)
             else:
@@ -107,7 +111,7 @@ class Keyring(ReadableRing):
             try:
                 ring._remember_places()
             except PlaceUnreachable:
-                if lost:
+                if lost or replaced:
                     raise  # a new place may wait: it is remembered, and filled, with the next write
         except BaseException:
             os.close(lock)

@@ -91,7 +91,9 @@ def halves(private: X25519PrivateKey, recovery: bytes, context: bytes) -> tuple[
         if officer in pair:
             start = OFFICERS * _PUBLIC_BYTES + (2 * number + pair.index(officer)) * _HALF_BYTES
             try:
-                half = _SUITE.decrypt(recovery[start : start + _HALF_BYTES], private, _info(pair, officer, officers, context))
+                half = _SUITE.decrypt(
+                    recovery[start : start + _HALF_BYTES], private, _info(pair, officer, officers, context)
+                )
             except (InvalidTag, ValueError):
                 raise RecoveryError("the recovery part was changed, or belongs to another key file or epoch") from None
             found[pair] = half

@@ -24,12 +24,18 @@ def name(directory: Path) -> str:
     return str(directory.absolute())
 
 
-def compare(known: Places, places: Iterable[Place], lost: Iterable[Path]) -> Places:
+def compare(known: Places, places: Iterable[Place], lost: Iterable[Path], replaced: Iterable[Path] = ()) -> Places:
     """What is to be remembered from now on.
 
+    Args:
+        known: what was remembered so far.
+        places: those in use.
+        lost: directories that are no place any more, and whose copy was destroyed physically.
+        replaced: places in use whose directory is another one now: what it held before is remembered as lost.
+
     Raises:
-        PlaceNotNamed: a known place is neither given nor declared lost, or a place is declared lost that is unknown or
-            given.
+        PlaceNotNamed: a known place is neither given nor declared lost, or a place is declared lost or replaced where
+            that cannot be.
     """
     given = {name(each.directory) for each in places}
     gone = {name(each) for each in lost}
@@ -38,10 +44,20 @@ def compare(known: Places, places: Iterable[Place], lost: Iterable[Path]) -> Pla
             raise PlaceNotNamed(f"{each}: cannot be declared lost: it is in use, or was never a place of this key file")
     for each, when in known.items():
         if not when and each not in given | gone:
-            fix = "name it, or declare it lost once it is destroyed physically"
+            how = f"`sensmail keys fill` (or `recover`) with `--lost {each}`"
+            fix = f"put it back into keys_places, or, once it is destroyed physically, declare it lost: {how}"
             raise PlaceNotNamed(f"{each}: holds a copy of this key file, which would still open after a roll; {fix}")
     now = int(time.time())
-    return dict.fromkeys(given, 0) | {each: known[each] or now for each in known if each not in given}
+    before = {name(each) for each in replaced}
+    for each in before:
+        if each not in given or known.get(each) != 0:
+            raise PlaceNotNamed(f"{each}: cannot be declared replaced: it is not in use, or never was a place before")
+    stood = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    return (
+        dict.fromkeys(given, 0)
+        | {each: known[each] or now for each in known if each not in given}
+        | {f"{each} (until {stood})": now for each in before}
+    )
 
 
 def encode(places: Places) -> bytes:

@@ -212,7 +212,12 @@ def read_copy(place: Place, roots: Roots) -> tuple[Journal, State]:
 
 
 def load(
-    places: Sequence[Place], roots: Sequence[Root], *, fill_empty: bool, lost: Sequence[Path] = ()
+    places: Sequence[Place],
+    roots: Sequence[Root],
+    *,
+    fill_empty: bool,
+    lost: Sequence[Path] = (),
+    replaced: Sequence[Path] = (),
 ) -> tuple[Replicas, State, list[bytes], remembered.Places]:
     """Open the key file of the first place and compare every other place with it.
 
@@ -238,8 +243,10 @@ def load(
                 raise PlaceUnreachable(text) from failure
             replicas.behind[place] = failure
     state, fresh = _replay(epoch, copy, first)
-    known = remembered.compare(state.places, places, lost)
-    replicas.unknown = frozenset(each for each in places if state.places.get(remembered.name(each.directory)) != 0)
+    known = remembered.compare(state.places, places, lost, replaced)
+    new = {remembered.name(each) for each in replaced}  # filled only once it is remembered what became of the old one
+    names = {each: remembered.name(each.directory) for each in places}
+    replicas.unknown = frozenset(each for each in places if names[each] in new or state.places.get(names[each]) != 0)
     _settle(first, copy)
     replicas.catch_up()
     return replicas, state, fresh, known

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.keyd.recover import Request, fill, recover
 from sensmail.keys import KeyFailure, Place, drill
-from sensmail.keys.errors import Diverged, KeyFileExists, KeyFileMissing, PlaceNotNamed, RecoveryError
+from sensmail.keys.errors import Diverged, KeyFileExists, KeyFileMissing, PlaceEmpty, PlaceNotNamed, RecoveryError
 from sensmail.keys.files import Files
 from unit.ceremony.conftest import Site, copied, opened
 
@@ -183,12 +183,48 @@ def test_an_empty_place_is_filled(lost: Site) -> None:
     for index in (1, 0):
         for name in lost.places[index].names():
             lost.places[index].remove(name)
-        done = fill(lost.places, [lost.root], Request(issued=7))
+        with pytest.raises(PlaceEmpty, match=rf"is empty now: mount it\..* --replaced {lost.places[index]}`"):
+            fill(lost.places, [lost.root], Request(issued=7))
+        assert lost.places[index].read("snapshot") is None
+        done = fill(lost.places, [lost.root], Request(issued=7, replaced=[f"{lost.places[index]}/"]))
         assert done.steps[0] == f"{lost.places[index]}: filled"
         check(lost, people, gone)
     with lost.open() as ring:
         assert ring.reserve_openings(1).start > 7
+        before = [name.rpartition(" (until 20") for name in ring.status().lost]
+    assert sorted(name for name, _, _ in before) == sorted(str(each) for each in lost.places), (
+        "what became of the disks"
+    )
+    with pytest.raises(PlaceNotNamed, match="it holds a copy"):
+        fill(lost.places, [lost.root], Request(0, replaced=[str(lost.places[1])]))
     assert fill(lost.places, [lost.root], Request(0)).steps == ["every place holds the key file"]
+
+
+def test_a_replaced_place_gets_no_copy_before_the_key_file_says_so(lost: Site, tmp_path: Path) -> None:
+    """Cut off anywhere: it is empty still, and asked about again, or what became of the one before is on the list."""
+    people, gone = fill_up(lost)
+    for name in lost.places[1].names():
+        lost.places[1].remove(name)
+    clean, steps, asked = Path(shutil.copytree(lost.folder, tmp_path / "clean")), 0, 0
+    while True:
+        steps += 1
+        shutil.rmtree(lost.folder)
+        shutil.copytree(clean, lost.folder)
+        files = Counting(steps)
+        ask = Request(0, replaced=[str(lost.places[1])])
+        try:
+            fill([Place(each.directory, files) for each in lost.places], [lost.root], ask)
+        except Killed:
+            empty = lost.places[1].read("snapshot") is None
+            asked += empty
+            fill(lost.places, [lost.root], ask if empty else Request(0))
+        check(lost, people, gone)
+        with lost.open() as ring:
+            assert any(name.startswith(f"{lost.places[1]} (until") for name in ring.status().lost)
+        if files.steps < steps:
+            break
+    assert asked > 3
+    assert steps > asked + 3
 
 
 def test_a_lost_counter_goes_on_above_the_records(lost: Site) -> None:
