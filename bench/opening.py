@@ -62,7 +62,7 @@ def service(home: Path, database: Settings) -> Iterator[Path]:
     socket = home / "socket"
     callers = [
         {"unit": "bench", "acts": ["subjects", "seal", "open", "reseal", "replace"], "purposes": ["own_data"],
-         "openings_per_minute": 10**9}
+         "openings_per_minute": 10**9, "new_subjects_per_minute": 10**9}
     ]  # fmt: skip
     policy = {
         "applied": {"keys": {"callers": callers, "approval": "privacy_officer"}},

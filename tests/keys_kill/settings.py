@@ -27,6 +27,7 @@ _CALLERS: list[dict[str, Any]] = [
         "acts": ["subjects", "seal", "open", "check", "census", "destroy", "roll", "status", "tombstones"],
         "purposes": ["request"],
         "openings_per_minute": _PLENTY,
+        "new_subjects_per_minute": _PLENTY,
     },
 ]
 

@@ -43,7 +43,7 @@ class Call:
     message: Any  # of the type that protocol.ACTS names
 
     def entry(self, **detail: int | str) -> Entry:
-        """The governance record of a pass of a job."""
+        """The governance record of an act that shows nobody a value."""
         return Entry("governance", f"keys.{self.act}", unit=self.caller.unit, detail=detail)
 
 
@@ -54,7 +54,9 @@ class Acts:
         self, ring: Keyring, roots: Sequence[Root], recorder: Recorder, admin: Administration, memory_locked: bool
     ) -> None:
         self._ring, self._roots, self._recorder = ring, roots, recorder
-        self._vault, self._limits = Vault(ring), Limits()
+        self._vault = Vault(ring)
+        self._openings = Limits("openings", "openings_per_minute")
+        self._new_keys = Limits("new subjects", "new_subjects_per_minute")
         self._memory_locked, self._started = memory_locked, int(time.time())
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="worker")
         self._acts: dict[str, Callable[[Call], Awaitable[Any]]] = {
@@ -88,11 +90,21 @@ class Acts:
     # values
 
     async def _subjects(self, call: Call) -> list[UUID]:
-        made = await self._writing(lambda: self._ring.new_subject_keys(call.message.count))
+        count = call.message.count
+        await self._grant(call, count)
+        made = await self._writing(lambda: self._ring.new_subject_keys(count))
         return [UUID(bytes=each.subject) for each in made]
 
     async def _adopt(self, call: Call) -> int:
-        return len(await self._writing(lambda: self._ring.adopt(_ids(call))))
+        subjects = _ids(call)
+        await self._grant(call, sum(self._ring.state_of(each, 1) is None for each in set(subjects)))
+        return len(await self._writing(lambda: self._ring.adopt(subjects)))
+
+    async def _grant(self, call: Call, count: int) -> None:
+        """Room for so many new subjects, and the record of it. Raises TooMany, Unavailable."""
+        self._new_keys.take(call.caller.unit, count, call.right.new_subjects_per_minute)
+        if count:
+            await self._recorder.record([call.entry(count=count)])
 
     async def _seal(self, call: Call) -> list[bytes]:
         items = call.message.items
@@ -105,7 +117,7 @@ class Acts:
         message, items = call.message, call.message.items
         call.rights.may_open(call.caller, call.right, message.purpose, {each.field for each in items})
         fields = _fields(items)
-        self._limits.take(call.caller.unit, len(items), call.right.openings_per_minute)
+        self._openings.take(call.caller.unit, len(items), call.right.openings_per_minute)
         refusals = self._vault.refusals(fields)
 
         def entry(subject: UUID, **more: str) -> Entry:

@@ -17,7 +17,7 @@ from sensmail.keyd import protocol
 from sensmail.keyd.acts import Acts, Call
 from sensmail.keyd.caller import Caller, identify
 from sensmail.keyd.errors import BadRequest, KeyServiceError, Refused, TooMany
-from sensmail.keyd.limits import Throttle
+from sensmail.keyd.limits import Shares, Throttle
 from sensmail.keyd.recorder import Recorder
 from sensmail.keyd.rights import RightsFile
 from sensmail.ledger import Entry
@@ -26,6 +26,7 @@ LOG = logging.getLogger(__name__)
 BODY_S = 30.0  # for the whole of a message to arrive
 IDLE_S = 120.0  # a connection without a whole request for so long is closed; clients connect again
 MAX_CONNECTIONS = 512
+MAX_OF_A_UNIT = MAX_CONNECTIONS // 4  # so that no unit leaves the others none
 _PATH = "/v1/"
 _HTTP_LOG = logging.getLogger(f"{__name__}.http")
 _DECODERS = {act: msgspec.msgpack.Decoder(message) for act, (message, _) in protocol.ACTS.items()}
@@ -45,6 +46,7 @@ class App:
         self._rights, self._acts, self._recorder, self._identify = rights, acts, recorder, identify
         self._callers: WeakKeyDictionary[asyncio.BaseTransport, Caller] = WeakKeyDictionary()
         self._throttle = Throttle()
+        self._bodies = Shares("bytes of messages under way", protocol.MAX_BODY, "wait for an answer before the next")
 
     def server(self) -> web.Server:
         """What a site of aiohttp serves."""
@@ -80,9 +82,10 @@ class App:
         purpose = ""
         try:
             right = rights.may(caller, act)
-            message = decoder.decode(await _body(request))
-            purpose = getattr(message, "purpose", "")
-            return await self._acts.answer(Call(act, caller, rights, right, message))
+            with self._bodies.held(caller.unit, _length(request)):  # until it is answered: it lies in memory so long
+                message = decoder.decode(await _body(request))
+                purpose = getattr(message, "purpose", "")
+                return await self._acts.answer(Call(act, caller, rights, right, message))
         except msgspec.MsgspecError as error:
             raise BadRequest(f"{act}: {error}") from error
         except (Refused, TooMany) as error:
@@ -90,9 +93,10 @@ class App:
             await self._note(act, caller, purpose, error, kind=purpose if known else "")
             raise
 
-    def _connected(self, transport: asyncio.BaseTransport) -> None:
+    def _connected(self, transport: asyncio.BaseTransport) -> str:
         """Look up at once who opened this connection: later its process may have ended, its number be another's."""
-        self._callers[transport] = self._identify(transport.get_extra_info("socket"))
+        caller = self._callers[transport] = self._identify(transport.get_extra_info("socket"))
+        return caller.unit
 
     def _caller(self, request: web.BaseRequest) -> Caller:
         """Who opened this connection."""
@@ -142,16 +146,29 @@ class _Server(web.Server):
 
     _open = 0
 
-    def __init__(self, handler: Any, connected: Callable[[asyncio.BaseTransport], None], **options: Any) -> None:
+    def __init__(self, handler: Any, connected: Callable[[asyncio.BaseTransport], str], **options: Any) -> None:
         super().__init__(handler, **options)
-        self._connected = connected
+        self._connected, self._throttle = connected, Throttle()
+        self._shares = Shares("connections", MAX_OF_A_UNIT, "close those that are not needed")
+        self._units: dict[Any, str] = {}  # of connections within their unit's share
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        self._connected(transport)
+        unit = self._connected(transport)
+        try:
+            self._shares.take(unit, 1)
+        except TooMany as error:
+            if self._throttle.pass_on(unit) is not None:
+                LOG.warning("%s", error)
+            transport.write(_last_words(error))
+            transport.close()
+        else:
+            self._units[handler] = unit
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         self._open -= 1
+        if (unit := self._units.pop(handler, None)) is not None:
+            self._shares.give_back(unit, 1)
         super().connection_lost(handler, exc)
 
     def __call__(self) -> Any:
@@ -171,16 +188,31 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
 _MAX_BODY = protocol.MAX_BODY
 
 
+def _length(request: web.BaseRequest) -> int:
+    """What the head says of the body's length. Raises BadRequest: it does not, or it is too long."""
+    if request.content_length is None and request.can_read_body:
+        raise BadRequest("the message has no Content-Length")
+    length = request.content_length or 0
+    if length > _MAX_BODY:
+        raise BadRequest(f"a message has at most {_MAX_BODY} bytes; send it in several")
+    return length
+
+
 async def _body(request: web.BaseRequest) -> bytes:
     try:
         async with asyncio.timeout(BODY_S):
             return await request.read()
     except TimeoutError:
         raise BadRequest(f"the message did not arrive within {BODY_S:.0f} s") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise BadRequest(f"a message has at most {_MAX_BODY} bytes; send it in several") from None
     except (HttpProcessingError, web.RequestPayloadError) as error:
         raise BadRequest(f"the message is not whole: {type(error).__name__}") from None
+
+
+def _last_words(error: KeyServiceError) -> bytes:
+    """A whole answer for a connection that is closed before anything was asked."""
+    body = protocol.encode(protocol.Failure(error.code, str(error)))
+    head = f"HTTP/1.1 {error.status} \r\nContent-Type: {protocol.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 def _answer(status: int, message: Any) -> web.Response:

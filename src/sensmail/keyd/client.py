@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from types import TracebackType
@@ -215,7 +216,8 @@ class KeyService:
             connection = self._connection = _connect(self._socket, self._timeout_s)
         connection.settimeout(max(self._timeout_s, LONG_S) if act in _LONG else self._timeout_s)
         # Head and body in one piece: http.client's own connection wakes the service twice.
-        connection.sendall(_HEAD % (act.encode(), len(body)) + body)
+        with suppress(BrokenPipeError):  # closed already, perhaps with the reason left behind to read
+            connection.sendall(_HEAD % (act.encode(), len(body)) + body)
         with HTTPResponse(connection, method="POST") as answer:
             answer.begin()
             data = answer.read()

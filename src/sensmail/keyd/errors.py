@@ -31,7 +31,7 @@ class Unavailable(KeyServiceError):
 
 
 class TooMany(KeyServiceError):
-    """More openings a minute than the policy allows this unit; try again later."""
+    """More than the policy allows this unit in a minute, or than one unit may hold at a time; try again later."""
 
     code, status = "too_many", 429
 

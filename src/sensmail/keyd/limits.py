@@ -1,9 +1,11 @@
-"""How often: a token bucket of openings for each unit, and how often a repeated refusal is recorded."""
+"""How often and how much: buckets of openings and new keys, shares of memory and connections, repeated refusals."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 from sensmail.keyd.errors import TooMany
 
@@ -12,14 +14,15 @@ _MANY = 10_000  # refusals of different kinds that are remembered
 
 
 class Limits:
-    """One bucket a unit; a full one holds the openings of one minute."""
+    """One bucket a unit; a full one holds what the unit may have in one minute."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, what: str, setting: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`what` is counted, for example "openings"; `setting` names its rate in the policy."""
+        self._what, self._setting, self._clock = what, setting, clock
         self._buckets: dict[str, tuple[float, float]] = {}  # unit: tokens, when
 
-    def take(self, unit: str, openings: int, per_minute: int) -> None:
-        """Take openings out of the unit's bucket, all or none.
+    def take(self, unit: str, count: int, per_minute: int) -> None:
+        """Take so many out of the unit's bucket, all or none.
 
         Raises:
             TooMany: the text says how long to wait.
@@ -27,12 +30,42 @@ class Limits:
         now = self._clock()
         tokens, then = self._buckets.get(unit, (float(per_minute), now))
         tokens = min(float(per_minute), tokens + (now - then) * per_minute / MINUTE_S)
-        if openings > tokens:
+        if count > tokens:
             self._buckets[unit] = tokens, now
-            wait = f"try again in {(openings - tokens) * MINUTE_S / per_minute:.0f} s" if openings <= per_minute else ""
-            fix = wait or "ask for fewer at once, or raise openings_per_minute in the policy"
-            raise TooMany(f"{unit}: {openings} openings are beyond the {per_minute} a minute of the policy; {fix}")
-        self._buckets[unit] = tokens - openings, now
+            wait = f"try again in {(count - tokens) * MINUTE_S / per_minute:.0f} s" if count <= per_minute else ""
+            fix = wait or f"ask for fewer at once, or raise {self._setting} in the policy"
+            raise TooMany(f"{unit}: {count} {self._what} are beyond the {per_minute} a minute of the policy; {fix}")
+        self._buckets[unit] = tokens - count, now
+
+
+class Shares:
+    """What each unit holds at a time of something finite, so that none crowds the others out."""
+
+    def __init__(self, what: str, most: int, fix: str) -> None:
+        self._what, self._most, self._fix = what, most, fix
+        self._held: Counter[str] = Counter()
+
+    def take(self, unit: str, count: int) -> None:
+        """Until it is given back. Raises TooMany where the unit would hold more than its share."""
+        if self._held[unit] + count > self._most:
+            who = unit or "processes whose unit cannot be told"
+            raise TooMany(f"{who}: more than {self._most} {self._what} at a time; {self._fix}")
+        self._held[unit] += count
+
+    def give_back(self, unit: str, count: int) -> None:
+        """What was taken."""
+        self._held[unit] -= count
+        if not self._held[unit]:
+            del self._held[unit]
+
+    @contextmanager
+    def held(self, unit: str, count: int) -> Iterator[None]:
+        """While the block runs. Raises TooMany."""
+        self.take(unit, count)
+        try:
+            yield
+        finally:
+            self.give_back(unit, count)
 
 
 class Throttle:

@@ -30,6 +30,7 @@ class _Caller(msgspec.Struct, frozen=True):
     acts: list[str]
     purposes: list[str] = []
     openings_per_minute: int | None = None
+    new_subjects_per_minute: int | None = None
 
 
 class _Keys(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ class Right:
 
     acts: frozenset[str]
     purposes: frozenset[str]
-    openings_per_minute: int
+    openings_per_minute: int = 0
+    new_subjects_per_minute: int = 0
 
 
 class Item(NamedTuple):
@@ -108,9 +110,13 @@ def parse(text: bytes) -> Rights:
     document = _DECODER.decode(text)
     units: dict[str, Right] = {}
     for line in document.applied.keys.callers:
-        before = units.get(line.unit, Right(frozenset(), frozenset(), 0))
-        rate = max(before.openings_per_minute, line.openings_per_minute or 0)
-        units[line.unit] = Right(before.acts | set(line.acts), before.purposes | set(line.purposes), rate)
+        before = units.get(line.unit, Right(frozenset(), frozenset()))
+        units[line.unit] = Right(
+            before.acts | set(line.acts),
+            before.purposes | set(line.purposes),
+            max(before.openings_per_minute, line.openings_per_minute or 0),
+            max(before.new_subjects_per_minute, line.new_subjects_per_minute or 0),
+        )
     items = {
         each.field: Item(each.item, frozenset(each.purposes))
         for each in document.data_map

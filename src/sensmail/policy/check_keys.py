@@ -21,6 +21,12 @@ NEEDED = {
     "destroy": "article 7",
     "open": "article 5",
 }
+#: Setting of a caller, the acts that need it, and an example.
+_BESIDE = (
+    ("purposes", ("open",), "[own_data]"),
+    ("openings_per_minute", ("open",), "60"),
+    ("new_subjects_per_minute", ("subjects", "adopt"), "60"),
+)
 
 
 def present(source: Source, _law: Law) -> Iterator[Problem]:
@@ -49,7 +55,7 @@ def callers(source: Source, _law: Law) -> Iterator[Problem]:
             yield source.problem((*path, "unit"), what, "merge the two")
         elif isinstance(unit, str):
             seen[unit] = source.line((*path, "unit"))
-        yield from _opening(source, path, caller)
+        yield from _rates(source, path, caller)
     allowed = {str(act) for path, _caller in source.mappings(*KEYS, "callers") for act in source.entries(*path, "acts")}
     for act, promise in NEEDED.items() if allowed else ():
         if act not in allowed:
@@ -57,17 +63,17 @@ def callers(source: Source, _law: Law) -> Iterator[Problem]:
             yield source.problem((*KEYS, "callers"), what, f"add {act} to the acts of a caller")
 
 
-def _opening(source: Source, path: Key, caller: dict[str, Data]) -> Iterator[Problem]:
-    opens = "open" in source.entries(*path, "acts")
-    for name, example in (("purposes", "[own_data]"), ("openings_per_minute", "60")):
-        given = caller.get(name)
-        about = f"caller {quoted(caller.get('unit'))}"
-        if opens and (given is None or given == []):
-            what = f"{about} may open, but has no {name}"
-            yield source.problem(path, what, f"add {name}, such as {example}, or remove open from its acts")
-        elif not opens and given:
-            what = f"{about} has {name}, but may not open"
-            yield source.problem((*path, name), what, f"remove {name}, or add open to its acts")
+def _rates(source: Source, path: Key, caller: dict[str, Data]) -> Iterator[Problem]:
+    """What an act needs beside it stands there, and stands nowhere else."""
+    about, acts = f"caller {quoted(caller.get('unit'))}", source.entries(*path, "acts")
+    for name, needed_by, example in _BESIDE:
+        given, act = caller.get(name), next((each for each in needed_by if each in acts), None)
+        if act and (given is None or given == []):
+            what = f"{about} may {act}, but has no {name}"
+            yield source.problem(path, what, f"add {name}, such as {example}, or remove {act} from its acts")
+        elif not act and given:
+            what = f"{about} has {name}, but may not {needed_by[0]}"
+            yield source.problem((*path, name), what, f"remove {name}, or add {needed_by[0]} to its acts")
 
 
 def _period(value: Data) -> Duration | None:

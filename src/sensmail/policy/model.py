@@ -167,6 +167,9 @@ class Caller(Part):
     openings_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="how many sealed items it may open in a minute"
     )
+    new_subjects_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, description="how many persons it may give their first keys in a minute"
+    )
 
 
 class Keys(Part):

@@ -27,9 +27,12 @@ ALL = " ".join(ACTS)
 EMAIL, DEPARTMENT, OPEN_ITEM = 5, 6, 2  # field numbers
 
 
-def policy(unit: str = UNIT, acts: str = ALL, per_minute: int = 1_000_000) -> dict[str, Any]:
+def policy(
+    unit: str = UNIT, acts: str = ALL, per_minute: int = 1_000_000, new_per_minute: int = 1_000_000
+) -> dict[str, Any]:
     """As much of /etc/sensmail/policy.json as the service reads, and more that it does not."""
-    line = {"unit": unit, "acts": acts.split(), "purposes": ["otp_code", "own_data"], "openings_per_minute": per_minute}
+    line = {"unit": unit, "acts": acts.split(), "purposes": ["otp_code", "own_data"]}
+    line |= {"openings_per_minute": per_minute, "new_subjects_per_minute": new_per_minute}
     column = {"table": "accounts.subject", "protection": "sealed", "purposes": ["registration_code"]}
     return {
         "sha256": "0" * 64,
@@ -59,6 +62,10 @@ class Site:
     @property
     def places(self) -> list[Path]:
         return [self.home / "one", self.home / "two"]
+
+    @property
+    def root(self) -> Path:
+        return self.home / "credentials" / "sensmail-root_1"
 
     @property
     def log(self) -> str:
@@ -96,9 +103,11 @@ class Site:
     def client(self) -> KeyService:
         return KeyService(self.socket)
 
-    def rows(self, columns: str = "act, outcome, opening") -> list[tuple[Any, ...]]:
+    def rows(self, columns: str = "act, outcome, opening", but: str = "keys.subjects") -> list[tuple[Any, ...]]:
+        """Records, in order, without those of an act that every test begins with."""
+        query = f"SELECT {columns} FROM records.inbox WHERE act <> %s OR outcome <> 'done' ORDER BY id"
         with connect(SUPERUSER, settings=self.database) as admin:
-            return admin.execute(f"SELECT {columns} FROM records.inbox ORDER BY id").fetchall()
+            return admin.execute(query, (but,)).fetchall()
 
     def superuser(self) -> Connection:
         return connect(SUPERUSER, settings=self.database)
@@ -109,7 +118,8 @@ def make_site(home: Path, database: Settings) -> Site:
     (home / "credentials").mkdir(parents=True)
     for name in ("one", "two"):
         (home / name).mkdir()
-    root = FileRoot.create(home / "credentials" / "sensmail-root_1")
+    site = Site(home, database)
+    root = FileRoot.create(site.root)
     Keyring.create([Place(home / "one"), Place(home / "two")], root, None).close()
     (home / "keyd.toml").write_text(
         f'places = ["{home}/one", "{home}/two"]\nsocket = "{home}/socket"\npolicy = "{home}/policy.json"\n'
@@ -118,7 +128,6 @@ def make_site(home: Path, database: Settings) -> Site:
     (home / "engine.toml").write_text(
         f'[database]\nhost = "{database.host}"\nport = {database.port}\nname = "{database.name}"\n'
     )
-    site = Site(home, database)
     site.policy(policy())
     return site
 

@@ -1,6 +1,7 @@
 """The key service as tests start it: `python serve.py <keyd.toml> <engine.toml> [unit]`.
 
-Everything is real but the unit of its callers, where one is given: test processes are in no systemd unit.
+Everything is real but the unit of its callers, where one is given: test processes are in no systemd unit. With
+TEST_OTHER_UNIT, processes other than the one that started it are of that unit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def main() -> int:
 
     def who(connection: socket, /) -> Caller:
         found = identify(connection)
-        return Caller(unit[0], found.uid, found.pid) if unit else found
+        other = os.environ.get("TEST_OTHER_UNIT") if found.pid != os.getppid() else None
+        return Caller(other or unit[0], found.uid, found.pid) if unit else found
 
     for name in ("BODY_S", "IDLE_S"):
         if seconds := os.environ.get(f"TEST_{name}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -190,19 +191,92 @@ def test_silence_and_trickles_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         site.stop()
 
 
-def test_connections_are_limited(shared: Site) -> None:
+@pytest.fixture
+def two_units(site: Site) -> Site:
+    """A service that takes this process for one unit of the policy, and every other process for another."""
+    site.stop()
+    document = policy()
+    callers = document["applied"]["keys"]["callers"]
+    callers.append(callers[0] | {"unit": "other.service"})
+    site.policy(document)
+    site.environment = {"TEST_OTHER_UNIT": "other.service"}
+    site.start()
+    return site
+
+
+def other_unit_is_served(site: Site) -> bool:
+    code = "import sys; from sensmail.keyd.client import KeyService; KeyService(sys.argv[1]).seal([])"
+    return subprocess.run([sys.executable, "-c", code, str(site.socket)], timeout=30, check=False).returncode == 0
+
+
+def test_no_unit_takes_the_connections_of_the_others(two_units: Site) -> None:
     held = []
     try:
-        for _ in range(app.MAX_CONNECTIONS + 20):
+        for _ in range(app.MAX_OF_A_UNIT):
             connection = socket.socket(socket.AF_UNIX)
-            connection.connect(str(shared.socket))
-            connection.settimeout(5)
+            connection.connect(str(two_units.socket))
             held.append(connection)
-        assert held[-1].recv(1) == b"", "one too many is closed at once"
+        for _ in range(3):
+            with pytest.raises(TooMany, match=f"{UNIT}: more than {app.MAX_OF_A_UNIT} connections at a time; close"):
+                two_units.client().status()
+        assert other_unit_is_served(two_units)
     finally:
         for each in held:
             each.close()
-    assert is_alive(shared)
+    assert is_alive(two_units)
+    assert two_units.log.count("connections at a time") == 1, "said once a minute"
+
+
+def test_a_whole_burst_takes_so_many_connections_and_no_more() -> None:
+    async def burst() -> list[object]:
+        server = app.App(None, None, None).server()  # type: ignore[arg-type]
+        return [server() for _ in range(app.MAX_CONNECTIONS + 1)]
+
+    *taken, beyond = asyncio.run(burst())
+    assert isinstance(beyond, app._Full)
+    assert not any(isinstance(each, app._Full) for each in taken)
+
+
+def test_no_unit_takes_the_memory_of_the_others(two_units: Site, until: Until) -> None:
+    """One call of the largest size is under way; what the same unit sends beside it waits, others do not."""
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(str(two_units.socket))
+        slow.sendall(post("seal", b"\x91", MAX_BODY))
+
+        def crowded() -> bool:
+            try:
+                two_units.client().status()
+            except TooMany as error:
+                return "bytes of messages under way" in str(error) and "wait for an answer" in str(error)
+            return False
+
+        until(crowded)
+        assert other_unit_is_served(two_units)
+    until(lambda: not crowded())
+    assert is_alive(two_units)
+
+
+def test_a_body_of_unknown_length_is_no_message(shared: Site) -> None:
+    head = b"POST /v1/status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert raw(shared, head + b"1\r\n\x90\r\n0\r\n\r\n")[0] == 400
+
+
+def test_new_subjects_are_counted_and_recorded(site: Site, keys: KeyService) -> None:
+    """One record a call, with the number alone; who has keys already costs nothing."""
+    site.policy(policy(new_per_minute=5))
+    first = keys.new_subjects(3)
+    with pytest.raises(TooMany, match="3 new subjects are beyond the 5 a minute of the policy; try again in"):
+        keys.new_subjects(3)
+    assert keys.adopt([*first, *first, uuid4()]) == 1
+    assert keys.adopt(first) == 0
+    with pytest.raises(TooMany, match="raise new_subjects_per_minute in the policy"):
+        keys.adopt([uuid4() for _ in range(6)])
+    assert keys.status().counts["subjects"] == 4
+    rows = site.rows("act, outcome, subject_id, detail->>'count'", but="")
+    assert rows[0] == ("keys.subjects", "done", None, "3")
+    assert ("keys.adopt", "done", None, "1") in rows
+    assert [row[:2] for row in rows].count(("keys.adopt", "done")) == 1
+    assert {row[0] for row in rows if row[1] == "refused"} == {"keys.subjects", "keys.adopt"}
 
 
 def test_an_unlisted_unit_gets_nothing_and_that_is_recorded_once_a_minute(site: Site, keys: KeyService) -> None:

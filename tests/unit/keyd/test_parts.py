@@ -29,7 +29,7 @@ from .conftest import policy
 def test_no_minute_has_more_than_two_buckets(asked: list[tuple[float, int]]) -> None:
     """A full bucket at the start and what drops in during the minute."""
     now, granted = 0.0, []
-    limits = Limits(lambda: now)
+    limits = Limits("openings", "openings_per_minute", lambda: now)
     for pause, count in asked:
         now += pause
         try:
@@ -51,7 +51,7 @@ def test_who_was_refused_in_the_record_stays_refused(ring: Keyring) -> None:
 
 
 def test_units_have_buckets_of_their_own_and_no_rate_means_none() -> None:
-    limits = Limits(lambda: 0.0)
+    limits = Limits("openings", "openings_per_minute", lambda: 0.0)
     limits.take("a", 5, 5)
     limits.take("b", 5, 5)
     with pytest.raises(TooMany, match="a: 1 openings are beyond the 5 a minute of the policy; try again in 12 s"):

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +16,7 @@ from sensmail.fields import row_key
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import Unavailable
 from sensmail.keyd.protocol import Sealed, Sealing
+from sensmail.keys import FileRoot, Keyring, Place
 from sensmail.store import SUPERUSER, Settings, connect
 
 from .conftest import ACTOR, EMAIL, Site, make_site
@@ -51,10 +53,13 @@ def standby(database: Settings) -> Iterator[Settings]:
 
 def test_a_standby_takes_no_record_so_nothing_opens(tmp_path: Path, standby: Settings) -> None:
     site: Site = make_site(tmp_path / "k", standby)
+    with Keyring.open([Place(each) for each in site.places], FileRoot(site.root)) as ring:
+        subject = UUID(bytes=ring.new_subject_key().subject)
     site.start()
     try:
         with KeyService(site.socket) as keys:
-            [subject] = keys.new_subjects()
+            with pytest.raises(Unavailable, match="standby"):
+                keys.new_subjects()
             [envelope] = keys.seal([Sealing(subject, EMAIL, row_key(1), b"secret")])
             with pytest.raises(Unavailable, match=r"the database is a standby; .*; nothing was opened"):
                 keys.open(Sealed(subject, EMAIL, row_key(1), envelope), "own_data", ACTOR)
