@@ -149,6 +149,19 @@ def test_a_place_that_was_lost_is_filled(host: Host, place: str) -> None:
     assert host.check_output("sensmail keys gaps").endswith(", 0 without a record")
 
 
+def test_a_killed_command_leaves_the_service_running(host: Host) -> None:
+    """Killed while the unit works: systemd ends what it began."""
+    host.check_output(
+        "sensmail keys fill --reason 'killed' & p=$!; for i in $(seq 2000); do "
+        "case $(systemctl is-active sensmail-keyd-recover.service) in activating) kill -9 $p; break;; esac; done; "
+        "wait $p; test $? = 137"
+    )
+    host.check_output("timeout 60 sh -c 'until systemctl -q is-active sensmail-keyd.service; do sleep 0.2; done'")
+    assert host.run("sensmail keys status").rc == 0
+    host.check_output("sensmail keys fill --reason 'again'")
+    assert host.run("ls -A /run/sensmail-keyd-recover").rc != 0
+
+
 def test_every_sealed_value_has_its_key(host: Host) -> None:
     said = host.check_output("sensmail keys compare")  # exit 0: at most rows of people who were purged lack one
     assert "sealed values" in said

@@ -99,7 +99,7 @@ def test_every_place_is_its_own_and_closed(host: Host) -> None:
 
 
 def test_units_are_fenced_in(host: Host) -> None:
-    for unit in (SERVICE, SETUP, "sensmail-keyd-recover.service", ROTATE):
+    for unit in (SERVICE, SETUP, "sensmail-keyd-recover.service", "sensmail-keyd-root@1.service", ROTATE):
         report = host.run(f"systemd-analyze security --no-pager {unit}").stdout
         exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
         assert exposure, unit

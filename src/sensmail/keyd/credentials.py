@@ -19,6 +19,7 @@ DIRECTORY = Path("/etc/sensmail/keys/root")
 PREFIX = "sensmail-root_"
 _ENDING = ".destroyed"  # with a dot before it: systemd passes over such names
 SYSTEMD_CREDS = "systemd-creds"
+MAKE_UNIT = "sensmail-keyd-root@{}.service"  # makes the root key of a generation, see `make_root` the module
 
 
 class CredentialError(KeyFailure):
@@ -40,13 +41,12 @@ def generations(directory: Path = DIRECTORY) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
-def make_root(generation: int, directory: Path = DIRECTORY, *, sealed_by: str = "auto") -> Path:
+def make_root(generation: int, directory: Path = DIRECTORY) -> Path:
     """A new root key, known to systemd alone: random bytes that only ever leave this process encrypted.
 
     Args:
         generation: its number.
         directory: of the encrypted credentials.
-        sealed_by: `auto`, `host`, `tpm2` or `host+tpm2`, as systemd-creds knows them.
 
     Raises:
         CredentialError: there is this generation already, or it cannot be encrypted or kept; nothing was changed.
@@ -54,8 +54,8 @@ def make_root(generation: int, directory: Path = DIRECTORY, *, sealed_by: str = 
     path = directory / str(generation)
     if path.exists():
         raise CredentialError(f"{path}: holds a root key already, which is never replaced; take the next generation")
-    # No measured boot state: an update of the firmware must not take the key with it.
-    options = [f"--name={PREFIX}{generation}", f"--with-key={sealed_by}", "--tpm2-pcrs="]
+    # By the TPM too where there is one, but by no measured boot state: an update of the firmware must not take the key.
+    options = [f"--name={PREFIX}{generation}", "--with-key=auto", "--tpm2-pcrs="]
     sealed = _systemd_creds("encrypt", options, os.urandom(KEY_BYTES), path)
     files, beside = Files(), directory / f".{generation}.new"  # systemd passes over names with a dot
     try:

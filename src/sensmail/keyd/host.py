@@ -42,16 +42,16 @@ def systemctl(*arguments: str) -> None:
 class SystemdHost:
     """The host of a root change: credentials of systemd, and the unit that reads them when it starts."""
 
-    def __init__(self, directory: Path = credentials.DIRECTORY, sealed_by: str = "auto") -> None:
-        self._directory, self._sealed_by = directory, sealed_by
+    def __init__(self, directory: Path = credentials.DIRECTORY) -> None:
+        self._directory = directory
 
     def generations(self) -> list[int]:
         """Numbers of the root credentials on disk, in order."""
         return credentials.generations(self._directory)
 
     def make(self, generation: int) -> None:
-        """A new root credential."""
-        credentials.make_root(generation, self._directory, sealed_by=self._sealed_by)
+        """A new root credential, made where no key reaches swap or a core file."""
+        systemctl("start", credentials.MAKE_UNIT.format(generation))
 
     def destroy(self, generation: int) -> None:
         """Overwritten in place, synced, unlinked."""
@@ -75,6 +75,8 @@ class SystemdHost:
 def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes] = ()) -> Recovered:
     """Run the recovery unit on staged files while the service is stopped, and start the service again.
 
+    systemd stops the service for the unit, and starts it when the unit ends, also where this process was killed.
+
     Args:
         ask: what to do.
         copy: directory with a copy of a place; None to fill an empty place.
@@ -85,16 +87,15 @@ def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes]
     """
     with _staged(ask, copy, pieces) as stage:
         systemctl("daemon-reload")
-        with _service_stopped():
+        with _service_runs_again():
             return _run_unit(stage)
 
 
 @contextmanager
-def _service_stopped() -> Iterator[None]:
-    """Stop socket and service; however it ends, start them again. After an error, that error is the one to tell."""
+def _service_runs_again() -> Iterator[None]:
+    """However it ends, the service answers. After an error, that error is the one to tell."""
     well = False
     try:
-        systemctl("stop", SOCKET, SERVICE)
         yield
         well = True
     finally:

@@ -52,22 +52,27 @@ class Outcome:
     findings: list[str] = field(default_factory=list)
 
 
-def start_unit() -> None:
-    """Run the unit that makes the key file as the account of the key service.
+def start_unit(unit: str = UNIT) -> None:
+    """Run a unit that makes a root key, or the key file as the account of the key service.
 
     Raises:
         SetupError: it failed; the text has its words.
     """
-    for command in (["daemon-reload"], ["start", UNIT]):
+    for command in (["daemon-reload"], ["start", unit]):
         done = _run("systemctl", *command)
         if done.returncode:
-            raise SetupError(f"{UNIT}: {_words() or done.stderr.strip()}")
+            raise SetupError(f"{unit}: {_words(unit) or done.stderr.strip()}")
 
 
-def _words() -> str:
+def make_root(generation: int) -> None:
+    """A root key on this host. Raises SetupError."""
+    start_unit(credentials.MAKE_UNIT.format(generation))
+
+
+def _words(unit: str) -> str:
     """What the unit's last start wrote, else what systemd wrote about it."""
     _run("journalctl", "--sync")
-    invocation = _run("systemctl", "show", "--property=InvocationID", "--value", UNIT).stdout.strip()
+    invocation = _run("systemctl", "show", "--property=InvocationID", "--value", unit).stdout.strip()
     for source in (f"_SYSTEMD_INVOCATION_ID={invocation}", f"INVOCATION_ID={invocation}"):
         if words := _run("journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=3", source).stdout.strip():
             return words
@@ -99,7 +104,7 @@ def ensure(layout: Layout, *, check: bool = False, make_file: Callable[[], None]
         _refuse_strange(layout.root, holding)
         outcome.steps.append(f"make root key {layout.root / '1'}")
         if not check:
-            credentials.make_root(1, layout.root)
+            make_root(1)
     outcome.steps.append(f"make the key file in {', '.join(map(str, layout.places))}")
     if not check:
         make_file()

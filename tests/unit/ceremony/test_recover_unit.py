@@ -67,7 +67,6 @@ def copy(tmp_path: Path) -> Path:
 
 def test_the_service_runs_again(units: Units, copy: Path) -> None:
     assert run_recovery(Request(1), copy, PIECES).epoch == 3
-    assert units.calls.index(f"stop {SOCKET} {SERVICE}") < units.calls.index(f"start {RECOVER}")
     assert units.running
     assert not units.stage.exists()
 
@@ -194,6 +193,14 @@ def test_the_unit_leaves_nothing_when_it_refuses(staged: Path) -> None:
     (staged / recover.PIECES[1]).write_bytes(b"no piece")
     assert recover.main(staged) == 1
     assert sorted(each.name for each in staged.iterdir()) == [recover.REQUEST, recover.RESULT]
+
+
+def test_systemd_stops_and_starts_the_service_around_it() -> None:
+    """So that a command that is killed at any point leaves it running, or stopped for as long as the unit runs."""
+    lines = TEMPLATE.read_text().splitlines()
+    for setting in ("Conflicts", "After", "OnSuccess", "OnFailure"):
+        assert f"{setting}={SOCKET} {SERVICE}" in lines
+    assert not [each for each in lines if each.startswith(("Condition", "Assert"))], "the service would stay stopped"
 
 
 def test_systemd_removes_what_a_killed_unit_left() -> None:

@@ -26,6 +26,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setattr(credentials, "SYSTEMD_CREDS", str(program))
     monkeypatch.setattr(setup, "SWAPS", tmp_path / "swaps")
     keys = tmp_path / "keys"
+    monkeypatch.setattr(setup, "make_root", lambda generation: credentials.make_root(generation, keys / "root"))
     places = (tmp_path / "first", tmp_path / "second")
     return Layout(places, keys / "root", (), keys / "secrets", keys / "initialised")
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from sensmail.keyd import credentials
+from sensmail.keyd import make_root as make_root_unit
 from sensmail.keyd.credentials import CredentialError, destroy_root, generations, make_root
+from sensmail.keyd.hardening import HardeningError
 
 
 @pytest.fixture
@@ -30,14 +32,32 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_first_generation_is_sealed_under_its_name(creds: Path, root: Path) -> None:
-    path = make_root(1, root, sealed_by="host")
+    path = make_root(1, root)
     assert path == root / "1"
     arguments = (creds / "arguments").read_text().split()
-    assert arguments == ["encrypt", "--name=sensmail-root_1", "--with-key=host", "--tpm2-pcrs=", "-", "-"]
+    assert arguments == ["encrypt", "--name=sensmail-root_1", "--with-key=auto", "--tpm2-pcrs=", "-", "-"]
     plain = (creds / "plain").read_bytes()
     assert len(plain) == 32
     assert plain not in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_unit_makes_it_in_a_process_that_is_hardened_first(
+    creds: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        assert generations(root) == []
+        raise HardeningError("memory cannot be locked")
+
+    monkeypatch.setattr(make_root_unit, "harden", refused)
+    assert make_root_unit.main(["1"], root) == 1
+    assert "memory cannot be locked" in capsys.readouterr().err
+    assert generations(root) == []
+    monkeypatch.setattr(make_root_unit, "harden", lambda: None)
+    assert make_root_unit.main(["1"], root) == 0
+    assert generations(root) == [1]
+    assert make_root_unit.main(["1"], root) == 1
+    assert "holds a root key already" in capsys.readouterr().err
 
 
 def test_two_root_keys_differ(creds: Path, root: Path) -> None:
