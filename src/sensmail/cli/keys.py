@@ -8,7 +8,7 @@ import sys
 from sensmail.cli import keys_ceremony, keys_officer
 from sensmail.cli.asking import who, why, why_options
 from sensmail.cli.errors import CommandError
-from sensmail.cli.keys_show import register_csv, register_text, status_text
+from sensmail.cli.keys_show import due_text, register_csv, register_text, status_text
 from sensmail.keyd import ceremony
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.register import lines
@@ -33,6 +33,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     roll.add_argument("--rewrap", action="store_true", help="by the newest root key; needs --approver")
     why_options(roll)
     roll.set_defaults(run=_roll)
+    due = actions.add_parser("due", help="when each kind of change is due by policy; changes nothing")
+    due.set_defaults(run=_due)
     rotate = actions.add_parser("rotate", help="change keys: what is due by policy, or one kind now")
     which = rotate.add_mutually_exclusive_group(required=True)
     which.add_argument("--due", action="store_true", help="whatever is due; prints what and why")
@@ -73,6 +75,12 @@ def _roll(options: argparse.Namespace) -> int:
     with KeyService() as service:
         epoch = service.roll(given.actor, given.reason, given.approver, rewrap=options.rewrap)
     print(f"epoch {epoch} in every place; the one before is gone")
+    return 0
+
+
+def _due(_: argparse.Namespace) -> int:
+    with KeyService() as service:
+        sys.stdout.write(due_text(Rotation.here(service, who(), "", watch()).calendar()))
     return 0
 
 

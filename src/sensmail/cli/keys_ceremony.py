@@ -35,6 +35,8 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     fill = _lost(actions.add_parser("fill", help="fill an empty place from the others; --lost gives one up"))
     text = "a place that is empty because another disk stands there now; the one before is destroyed physically"
     fill.add_argument("--replaced", action="append", default=[], metavar="DIRECTORY", help=text)
+    text = "where the opening counter is lost and the records hold a number that is wrong: the highest right one"
+    fill.add_argument("--openings", type=int, metavar="NUMBER", help=text)
     why_options(fill)
     fill.set_defaults(run=_fill)
     compare = actions.add_parser("compare", help="sealed values whose keys are not there; exit 1 when one is lost")
@@ -103,7 +105,7 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _fill(options: argparse.Namespace) -> int:
-    _print(ceremony.fill_here(options.lost, options.replaced, why(options)))
+    _print(ceremony.fill_here(options.lost, options.replaced, why(options), options.openings))
     return 0
 
 

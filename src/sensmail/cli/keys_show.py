@@ -13,6 +13,7 @@ from sensmail.keyd.compare import Compared
 from sensmail.keyd.protocol import Status
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint
+from sensmail.rotation.due import Due
 
 _KOREA = ZoneInfo("Asia/Seoul")
 _KINDS = {"root": "최상위 키", "epoch": "에포크 키", "recovery": "복구 책임자", "subject": "정보주체 키"}
@@ -88,6 +89,15 @@ def register_csv(lines: Iterable[Line]) -> str:
     writer.writerow([heading for heading, _ in _COLUMNS])
     writer.writerows([_harmless(value(line)) for _, value in _COLUMNS] for line in lines)
     return text.getvalue()
+
+
+def due_text(dates: Iterable[Due], moment: datetime | None = None) -> str:
+    """A line for each kind of change: since when it is due, or when it will be, and why."""
+    now = moment or datetime.now(_KOREA)
+    return "".join(
+        f"{each.action + ':':<18}{'due since' if each.now(now) else 'due on'} {korean_time(each.on)}  {each.why}\n"
+        for each in dates
+    )
 
 
 def compared_text(found: Compared) -> str:

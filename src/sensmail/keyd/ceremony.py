@@ -167,10 +167,18 @@ def recover_here(copy: Path, one: Path, two: Path, lost: list[str], why: Why) ->
     return done
 
 
-def fill_here(lost: list[str], replaced: list[str], why: Why) -> Recovered:
-    """Fill an empty place from the others, or give lost ones up. Raises as `recover_here`."""
+def fill_here(lost: list[str], replaced: list[str], why: Why, openings: int | None = None) -> Recovered:
+    """Fill an empty place from the others, or give lost ones up. Raises as `recover_here`.
+
+    Args:
+        lost: places that are no longer used.
+        replaced: places where another disk stands now.
+        why: for the records.
+        openings: where the counter is lost, the number to count on from; the highest of the records without it.
+    """
     with recorded("keys.fill", why, {}) as detail:
-        done = host.run_recovery(Request(_highest_opening(), lost, replaced))
+        issued = _highest_opening() if openings is None else openings
+        done = host.run_recovery(Request(issued, lost, replaced))
         detail |= {"ring": done.ring, "epoch": done.epoch}
     return done
 

@@ -126,8 +126,8 @@ def _require_said(state: State, empty: Sequence[Place], ask: Request) -> None:
     for place in sorted(names - said):
         if state.places.get(place) == 0:
             raise PlaceEmpty(
-                f"{place}: held a copy, which would still open after a roll, and is empty now: mount it. Once its disk is "
-                f"destroyed physically, `sensmail keys fill --replaced {place}`"
+                f"{place}: held a copy, which would still open after a roll, and is empty now: mount it. "
+                f"Once its disk is destroyed physically, `sensmail keys fill --replaced {place}`"
             )
 
 

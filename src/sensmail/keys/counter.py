@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
-from sensmail.keys.errors import CounterLost, KeyFailure, Unusable
+from sensmail.keys.errors import RESTART, CounterLost, KeyFailure, Unusable
 from sensmail.keys.places import Place
 
 NAME = "counter"
@@ -77,7 +77,7 @@ class Counter:
 
     def _issue(self, through: int) -> None:
         if self._broken:
-            raise Unusable(f"{self._place}: {NAME}: a failed write could not be taken back; open the key file again")
+            raise Unusable(f"{self._place}: {NAME}: a failed write could not be taken back; {RESTART}")
         before, self.issued = self.issued, through
         try:
             self.write()
@@ -96,12 +96,14 @@ def load(place: Place, ring: bytes, floor: int) -> Counter:
     """
     data = place.read(NAME) or b""
     body = data[: _CELL.size]
-    fix = "open with the highest number that the records hold"
+    fix = "`sensmail keys fill` counts on from the records"
     if len(data) != _CELL.size + hashlib.sha256().digest_size or hashlib.sha256(body).digest() != data[_CELL.size :]:
-        raise CounterLost(f"{place}: {NAME}: missing or damaged; {fix}, at least {floor}")
+        raise CounterLost(f"{place}: {NAME}: missing or damaged; {fix}, from {floor} at least")
     magic, found, issued, settled = _CELL.unpack(body)
     if magic != _MAGIC or found != ring or issued < floor or settled > issued:
-        raise CounterLost(f"{place}: {NAME}: of another key file, or older than the snapshot; {fix}, at least {floor}")
+        raise CounterLost(
+            f"{place}: {NAME}: of another key file, or older than the snapshot; {fix}, from {floor} at least"
+        )
     return Counter(place, ring, issued, settled)
 
 
@@ -120,7 +122,7 @@ def restore(place: Place, ring: bytes, floor: int, issued: int) -> Counter:
     if issued > floor + MAX_AHEAD:
         text = f"{issued} as the highest opening number is more than {MAX_AHEAD} above {floor}, the snapshot's"
         check = "check that the records are those of this key file and that no high number was altered or added"
-        raise CounterLost(f"{place}: {NAME}: {text}; {check}, then open with the highest number that is right")
+        raise CounterLost(f"{place}: {NAME}: {text}; {check}, then `sensmail keys fill --openings` the highest one")
     made = Counter(place, ring, max(issued, floor), min(issued, floor))
     made.write()
     return made

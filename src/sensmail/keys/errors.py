@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+RESTART = "`systemctl restart sensmail-keyd`, which opens the key file again"
+
 
 class KeyFailure(Exception):
     """Base of every error of this package."""

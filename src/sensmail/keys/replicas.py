@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sensmail.keys import journal, remembered, slot, snapshot
 from sensmail.keys.errors import (
+    RESTART,
     Damaged,
     Diverged,
     FirstPlaceBehind,
@@ -30,7 +31,7 @@ from sensmail.keys.slot import Slot
 from sensmail.keys.snapshot import Epoch
 from sensmail.keys.state import State
 
-_REFILL = "move its files away, and open with this place to be filled"
+_REFILL = "move its files away, then `sensmail keys fill`"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Replicas:
         self.require_sound()
         first, name, end = self.places[0], self.journal.name, self.journal.end
         if first.size(name) != end:
-            raise Damaged(f"{first}: {name} was changed by another program; open the key file again")
+            raise Damaged(f"{first}: {name} was changed by another program; {RESTART}")
         for place in places[1:]:
             try:
                 if place.size(name) != end:
@@ -120,7 +121,7 @@ class Replicas:
     def require_sound(self) -> None:
         """Raise Unusable after a failure that could not be taken back."""
         if self._broken:
-            raise Unusable(f"{self.places[0]}: {self._broken}; open the key file again")
+            raise Unusable(f"{self.places[0]}: {self._broken}; {RESTART}")
 
     def require_slot(self) -> None:
         """The first place holds the slot that was opened, or written by the last roll.
@@ -263,7 +264,7 @@ def _replay(epoch: Epoch, copy: _Copy, place: Place) -> tuple[State, list[bytes]
 def _open_first(place: Place, roots: Sequence[Root]) -> tuple[Epoch, Slot, _Copy]:
     data = place.read(snapshot.NAME)
     if data is None:
-        raise KeyFileMissing(f"{place}: holds no key file; create one, or name the place that has it first")
+        raise KeyFileMissing(f"{place}: holds no key file; mount what belongs there, or `sensmail keys fill`")
     found = snapshot.header(data, str(place))
     name = slot.name(found.epoch)
     wrapped = slot.parse(place.read(name), f"{place}: {name}")
@@ -286,16 +287,18 @@ def _compare(place: Place, epoch: Epoch, first: _Copy, replicas: Replicas, *, fi
     data = place.read(snapshot.NAME)
     if data is None:
         if not fill_empty:
-            raise PlaceEmpty(f"{place}: is empty; mount what belongs there, or ask for it to be filled")
+            raise PlaceEmpty(f"{place}: is empty; mount what belongs there, or `sensmail keys fill`")
         replicas.behind[place] = PlaceEmpty(f"{place}: is empty")
         return
     found = snapshot.header(data, str(place))
     if found.ring != epoch.ring:
-        raise Diverged(f"{place}: holds another key file than {replicas.places[0]}; name the right directory")
+        raise Diverged(
+            f"{place}: holds another key file than {replicas.places[0]}; correct keys_places, and run role keys"
+        )
     if found.epoch < epoch.number:
         replicas.behind[place] = PlaceUnreachable(f"{place}: still in epoch {found.epoch}")
         return
-    behind = f"{replicas.places[0]}: is older than {place}; it was put back or damaged: name {place} first, and refill"
+    behind = f"{replicas.places[0]}: is older than {place}: it was put back, or damaged; {_REFILL}"
     if found.epoch > epoch.number:
         raise FirstPlaceBehind(behind)
     name = slot.name(epoch.number)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from sensmail.keys import journal, slot, snapshot
-from sensmail.keys.errors import Damaged, KeyFailure, RollIncomplete, Unusable
+from sensmail.keys.errors import RESTART, Damaged, KeyFailure, RollIncomplete, Unusable
 from sensmail.keys.journal import Journal
 from sensmail.keys.material import KEY_BYTES
 from sensmail.keys.places import Place
@@ -60,7 +60,7 @@ def begin(replicas: Replicas, state: State, root: Root, officers: Officers | Non
     try:
         replicas.places[0].publish(snapshot.NEW, snapshot.NAME)
     except KeyFailure as failure:
-        raise Unusable(f"{failure}; open the key file again to see which epoch is in use") from failure
+        raise Unusable(f"{failure}; {RESTART}") from failure
     replicas.mend(start, wrapped)
     state.dropping = False
     for place in replicas.places[1:]:

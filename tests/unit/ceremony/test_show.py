@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sensmail.cli import main
-from sensmail.cli.keys_show import register_csv, register_text, status_text
+from sensmail.cli.keys_show import due_text, register_csv, register_text, status_text
 from sensmail.keyd import register
 from sensmail.keyd.protocol import RootFound, Status, Why
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint
+from sensmail.rotation.due import Due
 from sensmail.store import Connection, Settings
 
 RING, ROOT = "ab" * 16, "01" * 16
@@ -86,3 +87,12 @@ def test_what_is_wrong_stands_in_the_status() -> None:
 def test_officers_are_shown_by_what_they_read_out() -> None:
     public = bytes(range(32))
     assert fingerprint(public) in status_text(status(officers=[public.hex()], destroying=False))
+
+
+def test_what_is_due_and_what_will_be() -> None:
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    dates = [Due("roll", now - timedelta(days=2), "every 30 days"), Due("root", now + timedelta(days=1), "root key")]
+    assert due_text(dates, now).splitlines() == [
+        "roll:             due since 2026-11-23 21:00  every 30 days",
+        "root:             due on 2026-11-26 21:00  root key",
+    ]
