@@ -47,7 +47,7 @@ def test_a_counter_put_back_is_noticed(reopen: Open, places: list[Place]) -> Non
         ring.reserve_openings(5)
         ring.roll()
     places[0].path("counter").write_bytes(old)
-    with pytest.raises(CounterLost, match="at least 10"):
+    with pytest.raises(CounterLost, match="`sensmail keys fill` counts on from the records, from 10 at least"):
         reopen()
 
 

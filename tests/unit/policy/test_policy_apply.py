@@ -95,9 +95,11 @@ def test_callers_of_the_key_service(shipped: Loaded) -> None:
         "acts": ["subjects", "seal", "open"],
         "purposes": ["registration_code", "otp_code", "password_link", "own_data"],
         "openings_per_minute": 600,
+        "new_subjects_per_minute": 60,
     }
     rotation = callers["sensmail-rotate.service"]
-    assert (rotation["purposes"], rotation["openings_per_minute"]) == ([], None)
+    assert rotation["purposes"] == []
+    assert rotation["openings_per_minute"] is rotation["new_subjects_per_minute"] is None
     assert {"open", "destroy", "destroy_retired"}.isdisjoint(rotation["acts"])
     assert set(callers["session"]["acts"]) == set(get_args(ActId))
 
@@ -110,6 +112,7 @@ def test_policy_and_key_service_know_the_same_acts_and_duties() -> None:
 def test_the_key_service_reads_what_the_policy_writes(shipped: Loaded) -> None:
     found = rights.parse(json.dumps(applied_document(shipped)).encode())
     assert found.units["sensmail-portal.service"].openings_per_minute == 600
+    assert found.units["sensmail-portal.service"].new_subjects_per_minute == 60
     assert {item.name for item in found.items.values()} == {
         "name", "emergency_email", "department", "position", "employee_number"
     }  # fmt: skip
