@@ -298,7 +298,9 @@ def _compare(place: Place, epoch: Epoch, first: _Copy, replicas: Replicas, *, fi
     if found.epoch < epoch.number:
         replicas.behind[place] = PlaceUnreachable(f"{place}: still in epoch {found.epoch}")
         return
-    behind = f"{replicas.places[0]}: is older than {place}: it was put back, or damaged; {_REFILL}"
+    leads = replicas.places[0]
+    fix = f"move the files of {leads} away, then `sensmail keys fill`"
+    behind = f"{leads}: is older than {place}: it was put back, or damaged; {fix}"
     if found.epoch > epoch.number:
         raise FirstPlaceBehind(behind)
     name = slot.name(epoch.number)

@@ -156,14 +156,15 @@ def test_another_key_file_beside_the_first(places: list[Place], keys: list[Subje
 def test_a_first_place_put_back_to_an_older_state(
     places: list[Place], keys: list[SubjectKey], reopen: Callable[[], Keyring], root: FileRoot, tmp_path: Path
 ) -> None:
-    """A restored disk image must not bring a destroyed key back: refused, until the newer place is named first."""
+    """A restored disk image must not bring a destroyed key back: refused, until the newer place fills it."""
     shutil.copytree(places[0].directory, tmp_path / "image")
     with reopen() as ring:
         ring.destroy_subjects([keys[0].subject])
         ring.roll()
     shutil.rmtree(places[0].directory)
     shutil.copytree(tmp_path / "image", places[0].directory)
-    with pytest.raises(FirstPlaceBehind, match="second first"):
+    words = r"older than .*second: .*move the files of .*first away, then `sensmail keys fill`"
+    with pytest.raises(FirstPlaceBehind, match=words):
         reopen()
     with Keyring.open(places[::-1], root, issued=5) as ring:
         assert ring.destroyed(keys[0].subject)
