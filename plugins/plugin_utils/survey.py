@@ -29,12 +29,15 @@ say addresses "$(hostname -I 2>/dev/null)"
 if [ -x /usr/bin/python3 ] && [ -d /usr/lib/python3/dist-packages/apt ]; then say python yes; else say python no; fi
 # What apt calls interrupted: dpkg was cut off while it wrote its database.
 say dpkg_interrupted "$(if ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then echo yes; else echo no; fi)"
+# What keeps services from starting while the apt module installs packages, byte by byte: it stays when that is killed.
+say policy_left "$(if [ "$(cat /usr/sbin/policy-rc.d 2>/dev/null)" = "$(printf '#!/bin/sh\nexit 101')" ]
+then echo yes; else echo no; fi)"
 say engine "$(has /opt/sensmail/current/bin/python)"
 dpkg-query -W -f 'package.${db:Status-Abbrev} ${Package}=${Version}\n' 2>/dev/null
 say epoch "$(date +%s)"
 """
 NUMBERS = ("memory_kb", "free_kb_root", "free_kb_var", "epoch")
-FLAGS = ("systemd", "container", "python", "engine", "dpkg_interrupted")
+FLAGS = ("systemd", "container", "python", "engine", "dpkg_interrupted", "policy_left")
 
 
 @dataclass(frozen=True)

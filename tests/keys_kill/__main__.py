@@ -1,4 +1,4 @@
-"""Kill reseal and roll at seeded moments: `python tests/keys_kill --kills 200 --seed 7`; prints the report as JSON."""
+"""Kill changes of keys at seeded moments: `python tests/keys_kill --kills 200 --seed 7`; prints the report as JSON."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ PURPOSE = "request"
 WHO = Who(account="kill-test", origin="tests", client="pytest")
 ROLE = "sensmail-jobs"
 PATIENCE_S = 120.0  # the longest that anything may be down before it counts as failed
-PAUSE_S = 0.02
+PAUSE_S = 0.05  # connecting anew is work for a server that recovers
 
 
 class Work:
@@ -82,21 +82,24 @@ class Work:
         while True:
             try:
                 found = act()
-            except TEMPORARY:
+            except (*NO_KEYS, *NO_DATABASE) as error:
                 if time.monotonic() > deadline:
                     raise
                 waited = True
-                self._drop()
+                self._drop(error)
                 time.sleep(PAUSE_S)
                 continue
             self.delayed += waited
             return found
 
-    def _drop(self) -> None:
-        for each in (self._keys, self._database):
-            if each is not None:
-                each.close()
-        self._keys = self._database = None
+    def _drop(self, error: Exception) -> None:
+        """End the session that failed."""
+        if isinstance(error, NO_KEYS) and self._keys is not None:
+            self._keys.close()
+            self._keys = None
+        if isinstance(error, NO_DATABASE) and self._database is not None:
+            self._database.close()
+            self._database = None
 
     def envelopes(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:
         """The sealed names of these rows."""
@@ -131,7 +134,8 @@ class Work:
         return found
 
 
-TEMPORARY = (Unavailable, Unreachable, psycopg.OperationalError, psycopg.InterfaceError)
+NO_KEYS = (Unavailable,)
+NO_DATABASE = (Unreachable, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 def text(subject: UUID, number: int) -> bytes:

@@ -1,30 +1,28 @@
 """The campaign: one kill after another, and after each the proof that nothing was lost.
 
-Before each kill the operation is started; the kill falls in its named phase. Then what died is started again, the
-operation is resumed until it completes, and everything is compared: every reader's reads, every writer's truth, the
-census, the slots in every place.
+A kill falls in its named phase. Then what died is started again, and compared is what can have changed: every reader's
+reads, what the writers wrote since the last kill and a sample of everything else, the slots in every place. At the end
+of a round, when its reseal has ended and the replaced keys are destroyed, every row is counted, opened and compared,
+and nothing opens that was kept as it was before.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
-from keys_kill import slots
-from keys_kill.plan import PHASES, RESEAL, Kill, operation, plan
-from keys_kill.program import Mark, Program, urgently
+from keys_kill.audit import Audit
+from keys_kill.moment import urgent, wait_until
+from keys_kill.plan import DESTROY, OPEN, OPERATIONS, PHASES, RUNNING, Kill, operation, plan, shares
+from keys_kill.program import Mark, Program
 from keys_kill.report import Outcome, Report
 from keys_kill.rig import Rig
 
 WAIT_S = 120.0
-UNDISTURBED = 3
+UNDISTURBED = {"reseal": 1, "roll": 3, "destroy": 1}  # runs, in this order
 RUNS = 8  # how often an operation may have to be resumed after one kill
-FULL_EVERY = 20  # kills between two checks that open every row
-EXACT_S = 0.002
 SPARE = 0.5  # kills that may be added, as a part of the plan, where one missed its phase
 
 
@@ -40,8 +38,8 @@ class Campaign:
     ) -> None:
         self._rig, self._phases, self._say = rig, tuple(phases), say
         self.report = Report(seed)
-        self._ended: list[slots.Slot] = []
-        self._open: Program | None = None  # a reseal that was killed and not resumed yet
+        self._audit = Audit(rig, self.report)
+        self._begun = {"reseal": False, "roll": False, "destroy": False}  # and not brought to its end yet
 
     def run(self, count: int) -> Report:
         """`count` kills, and a few more for phases that were missed.
@@ -50,34 +48,40 @@ class Campaign:
             Broken: a promise was broken.
         """
         self._measure()
-        for kill, following in _with_next(self._kills(count)):
-            outcome = self._one(kill, following)
-            self.report.outcomes.append(outcome)
-            self._say(
-                f"kill {kill.number} seed={self.report.seed} phase={kill.phase} target={kill.target} "
-                f"delay={outcome.delay_ms} ms hit={outcome.hit} at={outcome.at or '-'} "
-                f"runs={outcome.runs} {outcome.seconds} s"
-            )
-            self._verify(kill, full=kill.number % FULL_EVERY == 0)
-        self._verify(None, full=True)
+        kills = plan(self.report.seed, count, self._phases)
+        while kills:
+            for kill, following in zip(kills, [*kills[1:], None], strict=True):
+                self._kill(kill, following)
+            kills = self._missed(count)
         return self.report
 
-    def _kills(self, count: int) -> Iterator[Kill]:
-        """The plan, then kills for each phase that has fewer than an even share."""
-        yield from plan(self.report.seed, count, self._phases)
-        number = count
-        for kill in plan(self.report.seed + 1, int(count * (SPARE + 1)) * len(self._phases), self._phases):
-            lacking = [phase for phase, found in self.report.in_phase.items() if found < count // len(self._phases)]
-            if not lacking or number >= count * (1 + SPARE):
-                return
-            if kill.phase in lacking:
-                number += 1
-                yield Kill(number, kill.phase, kill.target, kill.part)
+    def _kill(self, kill: Kill, following: Kill | None) -> None:
+        outcome = self._one(kill, following)
+        self.report.outcomes.append(outcome)
+        self._say(
+            f"kill {kill.number} seed={self.report.seed} round={kill.round} phase={kill.phase} target={kill.target} "
+            f"delay={outcome.delay_ms} ms hit={outcome.hit} at={outcome.at or '-'} beside={outcome.beside or '-'} "
+            f"runs={outcome.runs} {outcome.seconds} s"
+        )
+        last = following is None or following.round != kill.round
+        if last:
+            self._end_all()
+        self._verify(kill, full=last)
+
+    def _missed(self, count: int) -> list[Kill]:
+        """A round of kills for phases that have fewer than their share."""
+        done, found = len(self.report.outcomes), self.report.in_phase
+        lacking = {phase for phase, wanted in shares(count, self._phases).items() if found[phase] < wanted}
+        phases = [phase for phase in self._phases if phase in lacking]
+        some = plan(self.report.seed + done, min(len(phases), int(count * (1 + SPARE)) - done), phases)
+        return [replace(kill, number=done + kill.number, round=done) for kill in some]
 
     def _measure(self) -> None:
-        """Undisturbed runs of each operation: how short its phases may be."""
-        for name in dict.fromkeys(map(operation, self._phases)):
-            for _ in range(UNDISTURBED):
+        """Undisturbed runs of each operation: how long its phases last."""
+        wanted = set(map(operation, self._phases))
+        wanted |= {"reseal"} if "destroy" in wanted else set()  # which makes the keys that are destroyed
+        for name, times in UNDISTURBED.items():
+            for _ in range(times if name in wanted else 0):
                 for phase, seconds in self._undisturbed(name).items():
                     shortest = min(round(1000 * seconds, 2), self.report.usual_ms.get(phase, 1e9))
                     self.report.usual_ms[phase] = shortest
@@ -87,109 +91,111 @@ class Campaign:
         self._say(f"undisturbed lengths in ms: {self.report.usual_ms}")
 
     def _undisturbed(self, name: str) -> dict[str, float]:
-        worker = self._rig.worker(name)
-        watched = self._watched(name, worker)
-        since = len(watched.marks)
-        worker.start()
-        if worker.wait(WAIT_S):
-            raise Broken(f"{name} does not complete even undisturbed:\n{worker.tail()}")
-        marks = [*watched.marks[since if watched is self._rig.keyd else 0 :], Mark("end", time.monotonic())]
+        watched = self._watched(name)
+        since = len(watched.marks) if watched is self._rig.keyd else 0
+        self._start(name)
+        self._complete(name, runs=1)
+        marks = [*watched.marks[since:], Mark("end", time.monotonic())]
         lengths: dict[str, float] = {}
         for one, following in pairwise(marks):
-            lengths.setdefault(one.phase, following.at - one.at)
+            if one.phase in OPERATIONS[name]:
+                lengths.setdefault(one.phase, following.at - one.at)
         return lengths
 
-    def _watched(self, name: str, worker: Program) -> Program:
+    def _watched(self, name: str) -> Program:
         """Who says which phase the operation is in."""
-        return self._rig.keyd if name == "roll" else worker
+        return self._rig.keyd if name == "roll" else self._rig.workers[name]
 
     def _one(self, kill: Kill, following: Kill | None) -> Outcome:
-        rig = self._rig
-        if kill.operation == "roll":
-            self._ended.append(slots.live(rig.places[0]))
-        worker = self._open or rig.worker(kill.operation)
-        watched = self._watched(kill.operation, worker)
-        since = len(rig.keyd.marks) if watched is rig.keyd else 0
+        rig, begun = self._rig, time.monotonic()
+        beside = self._arrange(kill)
+        worker, watched = rig.workers[kill.operation], self._watched(kill.operation)
         delay = kill.part * self.report.usual_ms[kill.phase] / 1000
-        begun = time.monotonic()
-        worker.start()
-        with _urgent():
+        since = len(rig.keyd.marks) if watched is rig.keyd else 0
+        if not worker.alive:
+            self._start(kill.operation)
+        with urgent():
             mark = watched.wait_phase(kill.phase, WAIT_S, since)
             if mark:
-                _wait_until(mark.at + delay)
+                wait_until(mark.at + delay)
             running = worker.alive
             before = watched.marks[-1].phase if watched.marks[since:] else ""
             struck = rig.strike(kill.target, worker)
         # What was killed has said its last word: that is exact. Of the others we know what they said before.
         after = watched.marks[-1].phase if struck and not watched.alive and watched.marks[since:] else before
-        hit = bool(mark) and running and struck
-        self._open = worker if hit and not worker.alive and _later_in_job(kill, following) else None
+        if worker.alive and _waits(kill, following):
+            worker.kill()
         rig.mend()
-        runs = 0 if self._open else self._complete(kill, worker)
-        return Outcome(kill, round(1000 * delay, 1), hit, after, runs, round(time.monotonic() - begun, 2))
+        runs = 0 if _goes_on(kill, following) else self._complete(kill.operation)
+        hit = bool(mark) and running and struck
+        return Outcome(kill, round(1000 * delay, 1), hit, after, beside, runs, round(time.monotonic() - begun, 2))
 
-    def _complete(self, kill: Kill, worker: Program) -> int:
+    def _arrange(self, kill: Kill) -> str:
+        """What there is of a reseal beside a roll, and replaced keys to be destroyed. Returns what there is."""
+        reseal = self._rig.workers["reseal"]
+        if self._begun["reseal"] and reseal.finished:
+            self._complete("reseal")
+        if kill.operation == "destroy" and self._audit.destroyed:
+            self._start("reseal")
+        if kill.operation == "reseal" or not self._begun["reseal"]:
+            return ""
+        if kill.operation == "roll" and kill.beside == OPEN:
+            if reseal.alive:
+                reseal.kill()
+            return OPEN
+        if kill.operation == "roll" and kill.beside == RUNNING:
+            if not reseal.alive:
+                self._start("reseal")
+                reseal.wait_line("phase=", WAIT_S)
+            return RUNNING if reseal.alive else ""
+        self._complete("reseal")
+        return ""
+
+    def _start(self, name: str) -> None:
+        self._audit.remember_slots()
+        self._begun[name] = True
+        self._rig.workers[name].start()
+
+    def _complete(self, name: str, runs: int = RUNS) -> int:
         """Start again what died and resume until the operation has completed; returns how many runs that took."""
-        for run in range(1, RUNS + 1):
+        worker = self._rig.workers[name]
+        for run in range(1, runs + 1):
             if not worker.alive and run > 1:
-                worker.start()
+                self._start(name)
             if worker.wait(WAIT_S) == 0:
+                self._begun[name] = False
+                self._audit.completed(name)
                 return run
             self._rig.mend()
-        raise Broken(f"{kill}: not completed after {RUNS} runs; the last said:\n{worker.tail()}")
+        raise Broken(f"{name}: not completed after {runs} runs; the last said:\n{worker.tail()}")
 
-    def _verify(self, kill: Kill | None, *, full: bool) -> None:
-        answers = self._rig.ask("check full" if full else "check")
-        self.report.actors |= answers
-        wrong = [problem for name, answer in answers.items() for problem in self._problems(name, answer)]
-        for place in self._rig.places:
-            if slots.live(place) != slots.live(self._rig.places[0]):
-                wrong.append(f"{place}: another epoch key than in the first place")
-            wrong += [f"{path}: still holds the key of an ended epoch" for path in slots.remains(place, self._ended)]
+    def _end_all(self) -> None:
+        """Nothing is at work or lies cut off, and the keys that the round's reseal replaced are destroyed."""
+        for name, begun in self._begun.items():
+            if begun:
+                self._complete(name)
+        if set(DESTROY) & set(self._phases) and not self._audit.destroyed:
+            self._start("destroy")
+            self._complete("destroy")
+
+    def _verify(self, kill: Kill, *, full: bool) -> None:
+        wrong = self._audit.full() if full else self._audit.quick()
         if wrong:
             shown = "\n".join(wrong[:20])
             raise Broken(f"seed {self.report.seed}, {kill}: {len(wrong)} broken promises:\n{shown}")
 
-    def _problems(self, name: str, answer: dict[str, Any]) -> Iterator[str]:
-        """What an actor found that must not be."""
-        for kind in ("failed", "lost", "missing", "refused"):
-            yield from (f"{name}: {kind}: {each}" for each in answer.get(kind, []))
-        if "rows" in answer:
-            census = answer["census"]
-            alive = {"active", "replaced"} if self._open else {"active"}
-            yield from (f"{name}: {n} rows under {state} keys" for state, n in census.items() if state not in alive)
-            if sum(census.values()) != answer["rows"]:
-                yield f"{name}: census counts {census}, but there are {answer['rows']} rows"
+
+def _goes_on(kill: Kill, following: Kill | None) -> bool:
+    """Whether the operation is killed once more, or a roll beside it, before it is brought to its end."""
+    if following is None or following.round != kill.round:
+        return False
+    besides = kill.operation == "reseal" and following.beside in {OPEN, RUNNING}
+    return besides or (kill.operation == following.operation != "roll")
 
 
-def _later_in_job(kill: Kill, following: Kill | None) -> bool:
-    """Whether the next kill can fall in the same reseal, resumed."""
-    both = following is not None and kill.operation == following.operation == "reseal"
-    return both and following is not None and RESEAL.index(following.phase) > RESEAL.index(kill.phase)
-
-
-def _with_next(kills: Iterable[Kill]) -> Iterator[tuple[Kill, Kill | None]]:
-    source = iter(kills)
-    kill = next(source, None)
-    while kill is not None:
-        following = next(source, None)
-        yield kill, following
-        kill = following
-
-
-@contextlib.contextmanager
-def _urgent() -> Iterator[None]:
-    thread = threading.get_native_id()
-    urgently(thread, True)
-    try:
-        yield
-    finally:  # what is started later must not inherit it
-        urgently(thread, False)
-
-
-def _wait_until(moment: float) -> None:
-    """Exactly, where a phase lasts a millisecond: sleeping wakes up late."""
-    if (left := moment - time.monotonic() - EXACT_S) > 0:
-        time.sleep(left)
-    while time.monotonic() < moment:
-        pass
+def _waits(kill: Kill, following: Kill | None) -> bool:
+    """Whether a worker that outlived the kill dies too, or the next kill would come too late for its phase."""
+    if not _goes_on(kill, following) or following is None:
+        return False
+    long = kill.phase != following.phase and following.phase == "reseal"
+    return not long and following.beside != RUNNING

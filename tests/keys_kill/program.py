@@ -93,6 +93,11 @@ class Program:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended, and well."""
+        return self._process is not None and self._process.poll() == 0
+
     def tell(self, line: str) -> None:
         """Write a line to its standard input."""
         assert self._process

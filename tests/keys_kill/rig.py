@@ -31,20 +31,24 @@ class Rig:
     Attributes:
         cluster: the database server.
         places: directories of the key file.
+        root: file with the root key.
         keyd: the key service, over all its lives.
+        people: ids of the persons that were there from the beginning.
+        workers: the process that carries out each operation; started again it resumes.
     """
 
     def __init__(self, home: Path, cluster: Cluster, groups: dict[str, Path], inside: list[str]) -> None:
         self.home, self.cluster = home, cluster
         self.places = [home / "ring", home / "ring-second"]
+        self.root = home / "credentials" / "sensmail-root_1"
         self._groups, self._inside = groups, inside
         self._actors: dict[str, Program] = {}
+        self.people: list[UUID] = []
+        actions = {"reseal": "reseal", "roll": "roll", "destroy": "destroy_replaced"}
+        self.workers = {
+            name: self._program(name, ["keys_kill.rotate", action], ROTATE) for name, action in actions.items()
+        }
         self.keyd = self._program("keyd", ["sensmail.keyd"])
-
-    def worker(self, operation: str) -> Program:
-        """The process that reseals or rolls, not yet started; started again it resumes."""
-        words = {"reseal": ["keys_kill.reseal"], "roll": ["keys_kill.roll"]}[operation]
-        return self._program(operation, words, ROTATE)
 
     def strike(self, target: str, worker: Program) -> bool:
         """Kill the target; false where it was not there."""
@@ -83,6 +87,7 @@ class Rig:
 
     def start_actors(self, tenant: UUID, ids: list[UUID], seed: int) -> None:
         """Readers, writers, a newcomer and the auditor, each a process of its own."""
+        self.people = ids
         told: dict[str, dict[str, Any]] = {
             "reader one": {"kind": "reader", "batch": 1, "seed": seed},
             "reader many": {"kind": "reader", "batch": 100, "seed": seed + 1},
@@ -118,7 +123,7 @@ class Rig:
 
     def close(self) -> None:
         """End every process."""
-        for program in (*self._actors.values(), self.keyd):
+        for program in (*self.workers.values(), *self._actors.values(), self.keyd):
             if program.alive:
                 program.kill()
 
@@ -136,9 +141,7 @@ def rig(home: Path, rows: int, seed: int) -> Iterator[Rig]:
     with units(ROTATE, SESSION) as groups, Cluster(home / "pg") as cluster, private(home) as inside:
         one = Rig(home, cluster, groups, inside)
         write(home, one.places, cluster)
-        with Keyring.create(
-            [Place(each) for each in one.places], FileRoot(home / "credentials" / "sensmail-root_1"), None
-        ):
+        with Keyring.create([Place(each) for each in one.places], FileRoot(one.root), None):
             pass
         try:
             one.start_keyd()

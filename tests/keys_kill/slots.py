@@ -35,7 +35,9 @@ def live(place: Path) -> Slot:
 def remains(place: Path, ended: list[Slot]) -> list[str]:
     """Files of a place in which a key of an ended epoch, wrapped by the root or for officers, still stands."""
     wanted = [part for slot in ended for part in (slot.wrapped, slot.recovery) if part]
-    return [str(path) for path in place.iterdir() if any(part in path.read_bytes() for part in wanted)]
+    return [
+        str(path) for path in place.iterdir() if (data := path.read_bytes()) and any(part in data for part in wanted)
+    ]
 
 
 def _parse(data: bytes) -> Slot:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from keys_kill.cluster import Cluster, home
-from keys_kill.plan import PHASES, plan
+from keys_kill.plan import ALONE, OPEN, RESEAL, ROLL, RUNNING, plan, shares
 from keys_kill.program import Program
 
 TALKER = (
@@ -25,10 +25,24 @@ TALKER = (
 def test_the_same_seed_gives_the_same_plan_and_every_phase_its_share() -> None:
     assert plan(3, 200) == plan(3, 200)
     assert plan(3, 200) != plan(4, 200)
-    shares = Counter(kill.phase for kill in plan(3, 200))
-    assert set(shares) == set(PHASES)
-    assert min(shares.values()) >= 22
+    found = Counter(kill.phase for kill in plan(3, 200))
+    assert found == shares(200)
+    assert {found[phase] for phase in (*RESEAL, *ROLL)} == {20}
     assert {kill.target for kill in plan(3, 20)} >= {"worker", "keyd", "backend"}
+
+
+def test_rolls_fall_beside_a_reseal_and_alone() -> None:
+    [*kills] = plan(3, 20)
+    besides = Counter(kill.beside for kill in kills if kill.operation == "roll")
+    assert min(besides[beside] for beside in (ALONE, OPEN, RUNNING)) >= 2
+    begun = [kill.number for kill in kills if kill.operation == "reseal"]
+    assert all(min(begun) < kill.number for kill in kills if kill.beside != ALONE)
+
+
+def test_a_phase_alone_has_a_plan_too() -> None:
+    assert {kill.phase for kill in plan(3, 7, ["bury"])} == {"bury"}
+    assert {kill.beside for kill in plan(3, 40, ROLL)} == {ALONE}
+    assert shares(40, ["bury"]) == {"bury": 40}
 
 
 def test_phases_are_seen_as_they_are_entered(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from pathlib import Path
 
+from ansible.modules import apt
 from ansible_collections.sensmail.cloud.plugins.plugin_utils.survey import SCRIPT, Survey
 
 
@@ -36,6 +38,22 @@ def test_an_interrupted_installation_is_seen(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
         assert Survey.parse(done.stdout).answers["dpkg_interrupted"] is interrupted
+
+
+def test_a_policy_that_a_killed_installation_left_is_seen(tmp_path: Path) -> None:
+    """Only as the apt module writes it; an operator's own stays."""
+    policy = tmp_path / "policy-rc.d"
+    script = SCRIPT.replace("/usr/sbin/policy-rc.d", str(policy))
+    for text, left in ((None, False), ("#!/bin/sh\nexit 101\n", True), ("#!/bin/sh\n# mine\nexit 101\n", False)):
+        if text:
+            policy.write_text(text)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        assert Survey.parse(done.stdout).answers["policy_left"] is left
+
+
+def test_what_counts_as_left_is_what_the_apt_module_writes() -> None:
+    source = inspect.getsource(apt.PolicyRcD)
+    assert r"policy_rc_d.write('#!/bin/sh\nexit %d\n'" in source
 
 
 def test_removed_packages_are_not_installed() -> None:
