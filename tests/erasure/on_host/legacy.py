@@ -1,7 +1,7 @@
 """A table of another program, with values of the data map's items in clear; what standard input says is planted.
 
-`make`: a table beside the engine's own, whose owner logs in; the values go in as parameters. `mend`: what was refused
-becomes fit to be sealed. `forget`: WAL from before is let go. Prints nothing that was planted.
+`make`: a table beside the engine's own, whose owner logs in; the values go in as parameters. `fit`, `name`: what
+was refused may be sealed. `forget`: WAL from before is let go. Prints how many rows there are.
 """
 
 import json
@@ -14,7 +14,7 @@ from sensmail.store import SUPERUSER, connect
 
 POLICY = Path("/etc/sensmail/policy.json")
 ITEMS = {"phone": 940, "note": 941}  # field numbers that the deployment's data map does not use
-told = json.load(sys.stdin)  # {"act": "make", "phones": […], "notes": […]}
+told = json.load(sys.stdin)  # {"act": "make", "phones": [...], "notes": [...]}
 
 
 def name_items() -> None:
@@ -49,7 +49,8 @@ with connect(SUPERUSER) as database:
                 ],
             )
         database.execute("ANALYZE public.legacy")  # whose most common values stand in the statistics
-    elif told["act"] == "widen":
+    elif told["act"] == "fit":
+        database.execute("DROP INDEX public.legacy_phone_idx")
         database.execute("ALTER TABLE public.legacy DROP CONSTRAINT narrow")
     elif told["act"] == "name":
         with KeyService() as keys:
