@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from erasure.needles import in_bytes
+from erasure.needles import forms
 
 PERIOD_S = 0.02
 MISSED = (FileNotFoundError, ProcessLookupError, PermissionError)
@@ -26,7 +26,8 @@ class Watch:
     """
 
     def __init__(self, secrets: list[bytes]) -> None:
-        self._secrets, self._stop = secrets, threading.Event()
+        self._forms = {form for secret in secrets for form in forms(secret)}  # once: a process may live for a moment
+        self._stop = threading.Event()
         self.found: set[str] = set()
         self.looks = 0
         self.names: set[str] = set()
@@ -59,5 +60,5 @@ class Watch:
             seen.add(key)
             self.looks += 1
             self.names.add(line.split(b"\0", 1)[0].decode(errors="replace"))
-            if in_bytes(text, self._secrets):
+            if any(form in text for form in self._forms):
                 self.found.add(f"{process}: {line[:80]!r}")

@@ -20,7 +20,7 @@ from erasure.needles import in_bytes, in_files
 from erasure.pair import PYTHON, Host
 from erasure.test_search import PLACES, ansible
 
-ROWS = 2000
+ROWS = 300
 COLUMNS = [
     {"login_role": "postgres", "table": "public.legacy", "column": column, "subject": "person", "field": field}
     for column, field in (("phone", 940), ("note", 941))

@@ -1,4 +1,4 @@
-"""What the slots of a place hold, read from their bytes as docs/formats.md describes them, without the engine."""
+"""What slots and snapshot of a place hold, read from their bytes as docs/formats.md says, without the engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HEAD = struct.Struct(">8sB16sQ16sHH")
+_SNAPSHOT = struct.Struct(">8s16sQ")
 _LIVE, _DESTROYED = 1, 2
 
 
@@ -30,6 +31,13 @@ def live(place: Path) -> Slot:
     found = [slot for slot in slots(place) if slot.live]
     assert len(found) == 1, f"{place}: {[(slot.epoch, slot.live) for slot in slots(place)]}, not one live slot"
     return found[0]
+
+
+def epoch(place: Path) -> int:
+    """The epoch under whose key the snapshot is sealed."""
+    magic, _, number = _SNAPSHOT.unpack_from((place / "snapshot").read_bytes())
+    assert magic == b"SMSNAP01", magic
+    return int(number)
 
 
 def remains(place: Path, ended: list[Slot]) -> list[str]:

@@ -14,6 +14,7 @@ from sensmail.store import SUPERUSER, connect
 
 POLICY = Path("/etc/sensmail/policy.json")
 ITEMS = {"phone": 940, "note": 941}  # field numbers that the deployment's data map does not use
+PEOPLE = 10  # who have several rows each
 told = json.load(sys.stdin)  # {"act": "make", "phones": [...], "notes": [...]}
 
 
@@ -37,14 +38,16 @@ with connect(SUPERUSER) as database:
         database.execute("CREATE INDEX ON public.legacy (phone)")
         database.execute("ALTER TABLE public.legacy ADD CONSTRAINT narrow CHECK (length(phone) < 60)")
         with KeyService() as keys:
-            people: list[UUID | None] = [*keys.new_subjects(len(told["phones"]) - 1), None]
+            people = keys.new_subjects(PEOPLE)
+        owners: list[UUID | None] = [people[number % PEOPLE] for number in range(len(told["phones"]))]
+        owners[-1] = None
         with database.transaction(), database.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO public.legacy VALUES (%s, %s, %s, %s)",
                 [
                     (number, person, phone, note.encode())
                     for number, (person, phone, note) in enumerate(
-                        zip(people, told["phones"], told["notes"], strict=True)
+                        zip(owners, told["phones"], told["notes"], strict=True)
                     )
                 ],
             )
