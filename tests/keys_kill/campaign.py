@@ -73,8 +73,11 @@ class Campaign:
         done, found = len(self.report.outcomes), self.report.in_phase
         lacking = {phase for phase, wanted in shares(count, self._phases).items() if found[phase] < wanted}
         phases = [phase for phase in self._phases if phase in lacking]
-        some = plan(self.report.seed + done, min(len(phases), int(count * (1 + SPARE)) - done), phases)
-        return [replace(kill, number=done + kill.number, round=done) for kill in some]
+        first: dict[str, Kill] = {}
+        for kill in plan(self.report.seed + done, 2 * len(phases), phases):
+            first.setdefault(kill.phase, kill)
+        some = list(first.values())[: max(0, int(count * (1 + SPARE)) - done)]
+        return [replace(kill, number=done + number, round=done) for number, kill in enumerate(some, 1)]
 
     def _measure(self) -> None:
         """Undisturbed runs of each operation: how long its phases last."""
