@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: sensmail.cloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Root key and key file, made once on the host. The duty lies in sensmail.keyd.setup; this is its face."""
+"""Root key and key file, made once on the host. The duty lies in sensmail.custody.setup; this is its face."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from sensmail.keyd.setup import Layout, ensure
+    from sensmail.custody.setup import Layout, ensure
     from sensmail.keys import KeyFailure
 
     IMPORT_ERROR = None
@@ -83,7 +83,7 @@ def result(module: AnsibleModule) -> dict[str, Any]:
     """Do it, or say what would be done.
 
     Raises:
-        KeyFailure: see sensmail.keyd.setup.
+        KeyFailure: see sensmail.custody.setup.
     """
     given = module.params
     layout = Layout(tuple(map(Path, given["places"])), secrets=SECRETS[given["provider"]])

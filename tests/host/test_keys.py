@@ -248,7 +248,7 @@ def stopped(host: Host) -> Iterator[None]:
 def ensure(host: Host) -> tuple[int, str]:
     """What module key_file does on this host."""
     listed = ", ".join(f"Path({each!r})" for each in places(host))
-    code = f"from pathlib import Path; from sensmail.keyd.setup import *; print(ensure(Layout(({listed},))).steps)"
+    code = f"from pathlib import Path; from sensmail.custody.setup import *; print(ensure(Layout(({listed},))).steps)"
     done = host.run(PYTHON + " -I -c %s", code)
     return done.rc, (done.stdout + done.stderr).strip().splitlines()[-1]
 

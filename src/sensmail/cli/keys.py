@@ -9,7 +9,7 @@ from sensmail.cli import keys_ceremony, keys_officer
 from sensmail.cli.asking import who, why, why_options
 from sensmail.cli.errors import CommandError
 from sensmail.cli.keys_show import due_text, register_csv, register_text, status_text
-from sensmail.keyd import ceremony
+from sensmail.custody import ceremony
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.register import lines
 from sensmail.rotation.actions import ACTIONS, Rotation

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sensmail.cli.asking import confirm, guard, why, why_options
 from sensmail.cli.keys_show import compared_text
-from sensmail.keyd import ceremony
+from sensmail.custody import ceremony
+from sensmail.custody.recover import Recovered
 from sensmail.keyd.client import KeyService
-from sensmail.keyd.recover import Recovered
 from sensmail.keys import Officers
 from sensmail.keys.officer import fingerprint, load_public
 

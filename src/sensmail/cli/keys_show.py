@@ -9,7 +9,7 @@ from datetime import datetime
 from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
-from sensmail.keyd.compare import Compared
+from sensmail.custody.compare import Compared
 from sensmail.keyd.protocol import Status
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sensmail.keyd.ceremony import change_root_here
+from sensmail.custody.ceremony import change_root_here
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import Why
 from sensmail.rotation import state

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keyd import host, recover
-from sensmail.keyd.host import RECOVER, SERVICE, SOCKET, UnitFailed, run_recovery
-from sensmail.keyd.recover import Recovered, Request
+from sensmail.custody import host, recover
+from sensmail.custody.host import RECOVER, SERVICE, SOCKET, UnitFailed, run_recovery
+from sensmail.custody.recover import Recovered, Request
 from sensmail.keys import piece
 from sensmail.keys.pieces import slot_of
-from unit.ceremony.conftest import Site, copied
+from unit.custody.conftest import Site, copied
 
 TEMPLATE = Path(__file__).parents[3] / "roles/keys/templates/etc/systemd/system/sensmail-keyd-recover.service.j2"
 PIECES = [b"one", b"two"]

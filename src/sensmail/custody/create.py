@@ -1,4 +1,4 @@
-"""Make the key file in all its places, once: `python -m sensmail.keyd.create`, as unit sensmail-keyd-setup.service.
+"""Make the key file in all its places, once: `python -m sensmail.custody.create`, as unit sensmail-keyd-setup.service.
 
 It runs with the account, the credentials and the sandbox of the key service, so that what it makes is what the service
 can read. A call that was cut off anywhere is completed by the next one; a key file that holds keys is never touched.

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from sensmail.keyd import credentials, recover
+from sensmail.custody import credentials, recover
+from sensmail.custody.recover import Recovered, Request
 from sensmail.keyd.errors import KeyServiceError
-from sensmail.keyd.recover import Recovered, Request
 
 SERVICE, SOCKET, RECOVER = "sensmail-keyd.service", "sensmail-keyd.socket", "sensmail-keyd-recover.service"
 ACCOUNT = "sensmail-keyd"

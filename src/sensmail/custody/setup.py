@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sensmail.keyd import credentials
+from sensmail.custody import credentials
 from sensmail.keys import KeyFailure, snapshot
 from sensmail.keys.errors import KeyFileMissing, PlaceEmpty
 from sensmail.keys.files import Files

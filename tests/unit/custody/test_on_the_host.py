@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.cli import main
-from sensmail.keyd import ceremony, register
-from sensmail.keyd.ceremony import DrillFailed, drill_here, gaps_here, require_approval
+from sensmail.custody import ceremony
+from sensmail.custody.ceremony import DrillFailed, drill_here, gaps_here, require_approval
+from sensmail.keyd import register
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import KeyServiceError, Refused
 from sensmail.keyd.protocol import Why
@@ -22,7 +23,7 @@ from sensmail.keys.errors import RecoveryError
 from sensmail.keys.pieces import slot_of
 from sensmail.ledger import Entry, insert
 from sensmail.store import SUPERUSER, Connection, Settings
-from unit.ceremony.conftest import Site, copied
+from unit.custody.conftest import Site, copied
 
 WHY = Why("kim", "yearly", "")
 

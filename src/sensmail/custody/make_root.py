@@ -1,4 +1,4 @@
-"""Make one root key: `python -m sensmail.keyd.make_root GENERATION`, as unit sensmail-keyd-root@GENERATION.service.
+"""Make one root key: `python -m sensmail.custody.make_root GENERATION`, as unit sensmail-keyd-root@GENERATION.service.
 
 The key is in clear in this process and in systemd-creds for a moment: the unit keeps both out of swap and core files.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sensmail.keyd import credentials
+from sensmail.custody import credentials
 from sensmail.keyd.hardening import HardeningError, harden
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sensmail.keyd import credentials
-from sensmail.keyd.setup import Layout
+from sensmail.custody import credentials
+from sensmail.custody.setup import Layout
 from sensmail.keys import FileRoot
 
 

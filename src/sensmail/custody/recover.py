@@ -1,6 +1,6 @@
 """Take over the keys of a lost host, from a copy of one place and two officers' pieces, without the old root key.
 
-`python -m sensmail.keyd.recover`, started by `sensmail keys recover` as unit sensmail-keyd-recover.service: it runs
+`python -m sensmail.custody.recover`, started by `sensmail keys recover` as unit sensmail-keyd-recover.service: it runs
 with the account, the credentials and the sandbox of the key service, and finds copy and pieces in memory (STAGE), from
 where it removes them as soon as it has read them. A recovery that was cut off anywhere is completed by the next one.
 Without a copy it fills an empty place from the others.

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keyd.recover import Request, fill, recover
+from sensmail.custody.recover import Request, fill, recover
 from sensmail.keys import KeyFailure, Place, drill
 from sensmail.keys.errors import Diverged, KeyFileExists, KeyFileMissing, PlaceEmpty, PlaceNotNamed, RecoveryError
 from sensmail.keys.files import Files
-from unit.ceremony.conftest import Site, copied, opened
+from unit.custody.conftest import Site, copied, opened
 
 Private = list[X25519PrivateKey]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.keyd import credentials
-from sensmail.keyd import make_root as make_root_unit
-from sensmail.keyd.credentials import CredentialError, destroy_root, generations, make_root
+from sensmail.custody import credentials
+from sensmail.custody import make_root as make_root_unit
+from sensmail.custody.credentials import CredentialError, destroy_root, generations, make_root
 from sensmail.keyd.hardening import HardeningError
 
 

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from sensmail.cli.keys_show import compared_text
-from sensmail.keyd import compare as module
-from sensmail.keyd.compare import Bare, Column, Name, columns, compare
+from sensmail.custody import compare as module
+from sensmail.custody.compare import Bare, Column, Name, columns, compare
 from sensmail.store import SUPERUSER, Connection
 
 TABLES = """

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from sensmail.keyd import credentials
+from sensmail.custody import credentials
+from sensmail.custody.root_change import RootChangeError, Standing, change_root, read
 from sensmail.keyd.errors import KeyServiceError, RollIncomplete
 from sensmail.keyd.protocol import Why
-from sensmail.keyd.root_change import RootChangeError, Standing, change_root, read
 from sensmail.keys import FileRoot, Keyring, Officers, Place
 from sensmail.keys.errors import KeyFailure, PlaceUnreachable
 from sensmail.keys.files import Files

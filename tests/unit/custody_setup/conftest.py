@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.keyd import credentials, setup
-from sensmail.keyd.create import create
-from sensmail.keyd.setup import Layout
+from sensmail.custody import credentials, setup
+from sensmail.custody.create import create
+from sensmail.custody.setup import Layout
 from sensmail.keys import Place
-from unit.keyd_setup.host import root_key
+from unit.custody_setup.host import root_key
 
 
 @pytest.fixture

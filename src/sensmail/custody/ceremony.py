@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from sensmail.keyd import host, register, root_change
+from sensmail.custody import host, root_change
+from sensmail.custody.compare import Compared, columns, compare
+from sensmail.custody.recover import Recovered, Request
+from sensmail.custody.root_change import Standing
+from sensmail.keyd import register
 from sensmail.keyd.caller import name_of, unit_of
 from sensmail.keyd.client import KeyService
-from sensmail.keyd.compare import Compared, columns, compare
 from sensmail.keyd.errors import KeyServiceError, Refused
-from sensmail.keyd.recover import Recovered, Request
 from sensmail.keyd.register import Why
-from sensmail.keyd.root_change import Standing
 from sensmail.keyd.settings import POLICY
 from sensmail.keys import Drill, Place, drill
 from sensmail.keys.officer import read

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.keyd import setup
-from sensmail.keyd.setup import Layout, SetupError, ensure
+from sensmail.custody import setup
+from sensmail.custody.setup import Layout, SetupError, ensure
 from sensmail.keys import KeyFailure, Keyring, Place, snapshot
 from sensmail.keys.errors import KeyFileExists, KeyFileMissing, PlaceEmpty, WrongRoot
 from sensmail.keys.files import Files
-from unit.keyd_setup.host import root_key
+from unit.custody_setup.host import root_key
 
 Make = Callable[[], None]
 

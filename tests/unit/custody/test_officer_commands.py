@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.keys import Officers, officer
 from sensmail.keys.pieces import slot_of
-from unit.ceremony.conftest import Site, copied
+from unit.custody.conftest import Site, copied
 
 PHRASE = "long enough to be a phrase"
 COMMAND = [sys.executable, "-m", "sensmail.cli", "keys"]
