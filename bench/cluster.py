@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of its own for the benchmarks, as durable as one is by default."""
+"""A PostgreSQL cluster of its own, for benchmarks and tests; as durable as one is by default."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ _CONFIG = "listen_addresses = ''\nshared_buffers = '512MB'\nmax_wal_size = '4GB'
 
 
 @contextmanager
-def cluster() -> Iterator[Settings]:
-    """With the engine's roles and its migrated database; everybody may be anybody. Everything is gone afterwards.
+def cluster(config: str = _CONFIG, hba: str = "local all all trust\n") -> Iterator[Settings]:
+    """With the engine's roles and its migrated database. Everything is gone afterwards.
+
+    Args:
+        config: lines for postgresql.conf.
+        hba: who may be whom; by default everybody may be anybody.
 
     Raises:
         FileNotFoundError: the server's programs are not installed.
     """
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     if not found:
         raise FileNotFoundError("/usr/lib/postgresql: no server programs; apt install postgresql")
-    home = Path(tempfile.mkdtemp(prefix="sensmail-bench-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="sensmail-pg-", dir="/var/tmp"))
     home.chmod(0o755)
     prefix: list[str] = []
     if os.geteuid() == 0:  # as which it refuses to run
@@ -37,12 +41,15 @@ def cluster() -> Iterator[Settings]:
     data, programs = home / "data", found[-1].parent
     control = [*prefix, str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(home / "log")]
     initdb = [*prefix, str(programs / "initdb"), "-D", str(data), "--auth=trust", "--encoding=UTF8"]
+    if "fsync = off" in config:
+        initdb.append("--no-sync")
     try:
         subprocess.run(
             [*initdb, "--locale=C.UTF-8", f"--username={SUPERUSER}"], check=True, capture_output=True, cwd="/"
         )
+        (data / "pg_hba.conf").write_text(hba)
         with (data / "postgresql.conf").open("a") as file:
-            file.write(f"{_CONFIG}unix_socket_directories = '{home}'\nport = {_PORT}\n")
+            file.write(f"{config}unix_socket_directories = '{home}'\nport = {_PORT}\n")
         subprocess.run([*control, "start"], check=True, stdout=subprocess.DEVNULL, cwd="/")
         try:
             where = Settings(host=str(home), port=_PORT)

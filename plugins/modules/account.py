@@ -176,21 +176,10 @@ issued:
   returned: success
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from psycopg import Error as DatabaseError
-
-    from sensmail import accounts
-    from sensmail.keyd.errors import KeyServiceError
-    from sensmail.store import StoreError, Unreachable, connect
-
-    IMPORT_ERROR = None
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sensmail.cloud.plugins.module_utils.engine import carry_out
 
 PRESENCE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 APP_PASSWORD: dict[str, Any] = {
@@ -238,16 +227,14 @@ def ensure(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     """Do it, or say what would be done.
 
     Raises:
-        AccountError, StoreError: what was asked for cannot be done; nothing was changed.
+        AccountError, StoreError, KeyServiceError: what was asked for cannot be done; nothing was changed.
     """
+    from sensmail import accounts
+    from sensmail.store import connect
+
     wanted = accounts.wanted(**parameters)
-    try:
-        with connect(accounts.ROLE) as connection:
-            outcome = accounts.ensure(connection, wanted, check=check)
-    except Unreachable as error:
-        if not check:
-            raise
-        return {"changed": True, "issued": [], "msg": f"accounts would follow once the database runs ({error})"}
+    with connect(accounts.ROLE) as connection:
+        outcome = accounts.ensure(connection, wanted, check=check)
     return {
         "changed": bool(outcome.changes),
         "diff": {"before": outcome.before, "after": outcome.after},
@@ -256,6 +243,11 @@ def ensure(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
             for new in outcome.issued
         ],
     }
+
+
+def later(why: str) -> dict[str, Any]:
+    """The result while there is no database."""
+    return {"issued": [], "msg": f"accounts would follow once the database runs ({why})"}
 
 
 def invocation(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -267,11 +259,6 @@ def invocation(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"module_args": parameters | {"accounts": shown}}
 
 
-def told(error: DatabaseError) -> str:
-    """What the database said, without details: those may show a row."""
-    return error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def main() -> None:
     """Entry point of Ansible."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
@@ -279,15 +266,7 @@ def main() -> None:
     # Ansible would cut every hidden value out of every text: an employee number 7 out of each new app password. What is
     # returned holds none of them, so nothing needs cutting.
     module.no_log_values = set()
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR, invocation=shown)
-    try:
-        module.exit_json(**ensure(module.params, module.check_mode), invocation=shown)
-    except (accounts.AccountError, KeyServiceError, StoreError) as error:
-        module.fail_json(msg=f"account: {error}", invocation=shown)
-    except DatabaseError as error:
-        # Its details may show a row, so neither they nor a traceback are told.
-        module.fail_json(msg=f"account: {told(error)}", exception=None, invocation=shown)
+    carry_out(module, "account", ensure, later, invocation=shown)
 
 
 if __name__ == "__main__":

@@ -58,19 +58,12 @@ steps:
   sample: [make root key /etc/sensmail/keys/root/1, "make the key file in /mnt/first/ring, /mnt/second/ring"]
 """
 
-import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from sensmail.custody.setup import Layout, ensure
-    from sensmail.keys import KeyFailure
-
-    IMPORT_ERROR = None
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sensmail.cloud.plugins.module_utils.engine import carry_out
 
 SPEC: dict[str, Any] = {
     "places": {"type": "list", "elements": "path", "required": True},
@@ -79,17 +72,18 @@ SPEC: dict[str, Any] = {
 SECRETS = {"file": (), "pkcs11": ("pkcs11-pin",), "ncloud_kms": ("ncloud-access-key", "ncloud-secret-key")}
 
 
-def result(module: AnsibleModule) -> dict[str, Any]:
+def result(module: AnsibleModule, parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     """Do it, or say what would be done.
 
     Raises:
         KeyFailure: see sensmail.custody.setup.
     """
-    given = module.params
-    layout = Layout(tuple(map(Path, given["places"])), secrets=SECRETS[given["provider"]])
-    if given["provider"] != "file":
+    from sensmail.custody.setup import Layout, ensure
+
+    layout = Layout(tuple(map(Path, parameters["places"])), secrets=SECRETS[parameters["provider"]])
+    if parameters["provider"] != "file":
         layout = Layout(layout.places, None, layout.secrets)
-    outcome = ensure(layout, check=module.check_mode)
+    outcome = ensure(layout, check=check)
     for finding in outcome.findings:
         module.warn(f"key_file: {finding}")
     after = "".join(f"{step}\n" for step in outcome.steps)
@@ -99,12 +93,7 @@ def result(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Entry point of Ansible."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR)
-    try:
-        module.exit_json(**result(module))
-    except KeyFailure as error:
-        module.fail_json(msg=f"key_file: {error}")
+    carry_out(module, "key_file", partial(result, module))
 
 
 if __name__ == "__main__":

@@ -87,23 +87,10 @@ result:
   returned: when one action was asked for and carried out
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from psycopg import Error as DatabaseError
-
-    from sensmail.keyd.client import KeyService
-    from sensmail.keyd.errors import KeyServiceError
-    from sensmail.rotation import face
-    from sensmail.rotation.errors import RotationError
-    from sensmail.store import StoreError, Unreachable
-
-    IMPORT_ERROR = None
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sensmail.cloud.plugins.module_utils.engine import carry_out
 
 APPROVAL: dict[str, Any] = {
     "role": {"type": "str", "required": True},
@@ -123,26 +110,21 @@ def ensure(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     Raises:
         RotationError, StoreError, KeyServiceError: named; run again to go on.
     """
-    try:
-        with KeyService() as keys:
-            return face.rotate(keys, **parameters, check=check)
-    except Unreachable as error:
-        if not check:
-            raise
-        return {"changed": True, "lines": [f"{parameters['action']}: once the database runs ({error})"]}
+    from sensmail.keyd.client import KeyService
+    from sensmail.rotation import face
+
+    with KeyService() as keys:
+        return face.rotate(keys, **parameters, check=check)
+
+
+def later(why: str) -> dict[str, Any]:
+    """The result while there is no database."""
+    return {"lines": [f"what is due shows once the database runs ({why})"]}
 
 
 def main() -> None:
     """Entry point of Ansible."""
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR)
-    try:
-        module.exit_json(**ensure(module.params, module.check_mode))
-    except (RotationError, StoreError, KeyServiceError) as error:
-        module.fail_json(msg=f"key_rotation: {error}")
-    except DatabaseError as error:
-        module.fail_json(msg=f"key_rotation: {face.told(error)}; run again to go on")
+    carry_out(AnsibleModule(argument_spec=SPEC, supports_check_mode=True), "key_rotation", ensure, later)
 
 
 if __name__ == "__main__":

@@ -42,45 +42,33 @@ steps:
   sample: [create role dovecot (login), apply migration 0001_accounts.sql]
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from sensmail.store import StoreError, Unreachable
-    from sensmail.store.deploy import deploy
-
-    IMPORT_ERROR = None
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sensmail.cloud.plugins.module_utils.engine import carry_out
 
 
-def result(check: bool) -> dict[str, Any]:
+def result(_: dict[str, Any], check: bool) -> dict[str, Any]:
     """Do it, or say what would be done.
 
     Raises:
         StoreError: see sensmail.store.deploy.
     """
-    try:
-        done = deploy(check=check)
-    except Unreachable as error:
-        if not check:
-            raise
-        return {"changed": True, "steps": [f"set up the database once its server runs ({error})"]}
-    after = "".join(f"{step}\n" for step in done.steps)
-    return {"changed": bool(done.steps), "steps": done.steps, "diff": {"before": "", "after": after}}
+    from sensmail.store.deploy import deploy
+
+    steps = deploy(check=check).steps
+    after = "".join(f"{step}\n" for step in steps)
+    return {"changed": bool(steps), "steps": steps, "diff": {"before": "", "after": after}}
+
+
+def later(why: str) -> dict[str, Any]:
+    """The result while there is no database."""
+    return {"steps": [f"set up the database once its server runs ({why})"]}
 
 
 def main() -> None:
     """Entry point of Ansible."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR)
-    try:
-        module.exit_json(**result(module.check_mode))
-    except StoreError as error:
-        module.fail_json(msg=f"migrations: {error}")
+    carry_out(AnsibleModule(argument_spec={}, supports_check_mode=True), "migrations", result, later)
 
 
 if __name__ == "__main__":

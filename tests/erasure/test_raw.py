@@ -81,7 +81,7 @@ def test_a_root_change_leaves_nothing_of_the_old_root(
     pair: tuple[Host, Host], secrets: dict[str, bytes], found: dict[str, int]
 ) -> None:
     """The credential that systemd-creds had encrypted is overwritten, and what it had wrapped is gone too."""
-    pair[0].run(f"sensmail keys root {APPROVED}", timeout=600)
+    pair[0].run(f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1", timeout=600)
     after = counts(image(pair[0]), secrets)
     (INVENTORY / "raw.json").write_text(
         json.dumps({"after purge and roll": found, "after root change": after}, indent=1)

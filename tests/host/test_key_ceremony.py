@@ -107,8 +107,8 @@ def test_two_officers_open_a_copy_until_the_next_roll(host: Host, work: str, off
 
 def test_a_new_root_key(host: Host) -> None:
     before, old = status(host)["root"], host.check_output(f"ls {ROOTS}")
-    said = host.check_output(f"sensmail keys root {APPROVED}")
-    assert said.splitlines()[-1].startswith("done")
+    said = host.check_output(f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1")
+    assert said.splitlines()[-2].startswith("done")
     assert status(host)["root"] != before
     assert host.check_output(f"ls -A {ROOTS}") == str(int(old) + 1)
     (row,) = (row for row in register(host, "root") if row["키 식별자"] == before.partition(",")[0])
@@ -121,12 +121,12 @@ def test_a_root_change_that_was_killed_goes_on(host: Host, work: str, after: str
     before = status(host)["root"]
     lines = f"{work}/lines"
     host.check_output(
-        f"sensmail keys root {APPROVED} > {lines} & p=$!; "
+        f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1 > {lines} & p=$!; "
         f"for i in $(seq 600); do grep -q ^{after} {lines} && kill -9 $p && break; sleep 0.02; done; wait $p || true"
     )
     assert "done" not in host.check_output(f"cat {lines}")
     assert host.file(UNDER_WAY).exists
-    said = host.check_output("sensmail keys root --reason again")
+    said = host.check_output("sensmail keys rotate --now root --reason again")
     assert said.startswith("taken up again: begun by")
     assert "approved by privacy_officer: host test" in said
     assert not host.file(UNDER_WAY).exists

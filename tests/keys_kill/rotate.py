@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from typing import cast
 
+import msgspec
 import psycopg
 
 from sensmail.keyd.client import KeyService
@@ -38,8 +39,9 @@ class Told(KeyService):
 def main(action: Action) -> None:
     """One action, to its end."""
     sessions = Sessions.here()
-    terms = replace(load(sessions.settings), kept_for_restore_days=0)
-    approval = Approval(terms.approval, "kill test", "kill test") if action == "destroy_replaced" else None
+    terms = load(sessions.settings)
+    terms = replace(terms, keys=msgspec.structs.replace(terms.keys, kept_for_restore_days=0))
+    approval = Approval(terms.keys.approval, "kill test", "kill test") if action == "destroy_replaced" else None
     with Told() as keys:
         rotation = Rotation(sessions, keys, terms, "kill-test", "kill test", watch(sys.stdout), settle_s=SETTLE_S)
         try:

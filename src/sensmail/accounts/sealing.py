@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from sensmail.accounts.errors import AccountError
 from sensmail.accounts.model import Envelopes, Present
 from sensmail.accounts.plan import Change, MailboxChange, SealedChange
 from sensmail.fields import row_key
-from sensmail.keyd import protocol
+from sensmail.keyd import policy, protocol
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import MAX_ITEMS, Sealing
-from sensmail.keyd.settings import POLICY
 
 SOCKET = protocol.SOCKET
 TABLE = "accounts.subject"
@@ -28,22 +25,9 @@ def key_service() -> KeyService:
     return KeyService(SOCKET)
 
 
-def field_numbers(path: Path | None = None) -> dict[str, int]:
-    """Permanent field numbers of the sealed columns of `accounts.subject`, by column.
-
-    Raises:
-        AccountError: the applied policy is missing, or not of this release.
-    """
-    path = path or POLICY
-    try:
-        columns: list[dict[str, Any]] = json.loads(path.read_bytes())["data_map"]
-        return {
-            each["column"]: int(each["field"])
-            for each in columns
-            if (each["table"], each["protection"]) == (TABLE, "sealed")
-        }
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise AccountError(f"{path}: cannot be read ({error!r}); role policy writes it, run site.yml") from None
+def field_numbers() -> dict[str, int]:
+    """Permanent field numbers of the sealed columns of `accounts.subject`, by column. Raises NoPolicy."""
+    return {each.column: each.field for each in policy.read().sealed if each.table == TABLE}
 
 
 def number_of(numbers: Mapping[str, int], item: str) -> int:
@@ -63,7 +47,7 @@ def ready(changes: Sequence[Change], present: Present, keys: KeyService) -> list
 
     Raises:
         AccountError: the data map does not name an item.
-        KeyServiceError: no key, or no envelope, could be made.
+        KeyServiceError: no policy; or no key, or no envelope, could be made.
     """
     sealed = [change for change in changes if isinstance(change, SealedChange)]
     numbers = field_numbers() if sealed else {}

@@ -30,7 +30,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     gaps = actions.add_parser("gaps", help="openings without a record; exit 1 when there are any")
     gaps.set_defaults(run=_gaps)
     roll = actions.add_parser("roll", help="a new epoch now; completes one that was left undone")
-    roll.add_argument("--rewrap", action="store_true", help="by the newest root key; needs --approver")
     why_options(roll)
     roll.set_defaults(run=_roll)
     due = actions.add_parser("due", help="when each kind of change is due by policy; changes nothing")
@@ -73,7 +72,7 @@ def _gaps(_: argparse.Namespace) -> int:
 def _roll(options: argparse.Namespace) -> int:
     given = why(options)
     with KeyService() as service:
-        epoch = service.roll(given.actor, given.reason, given.approver, rewrap=options.rewrap)
+        epoch = service.roll(given.actor, given.reason, given.approver)
     print(f"epoch {epoch} in every place; the one before is gone")
     return 0
 

@@ -1,4 +1,4 @@
-"""`sensmail keys officers|drill|root|recover|fill|compare`: what an operator does with officers at hand."""
+"""`sensmail keys officers|drill|recover|fill|compare`: what an operator does with officers at hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from sensmail.cli.asking import confirm, guard, why, why_options
 from sensmail.cli.keys_show import compared_text
 from sensmail.custody import ceremony
 from sensmail.custody.recover import Recovered
+from sensmail.keyd import policy
 from sensmail.keyd.client import KeyService
 from sensmail.keys import Officers
 from sensmail.keys.officer import fingerprint, load_public
+from sensmail.rotation.compare import compare
+from sensmail.rotation.passes import Sessions
+from sensmail.rotation.terms import load
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,9 +32,6 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     drill = actions.add_parser("drill", help="prove that a copy opens by two pieces; recorded")
     _opening(drill, _drill, reason="recovery drill")
     drill.add_argument("--offline", action="store_true", help="without the service: print, compare and record nothing")
-    root = actions.add_parser("root", help="a new root key, the old one destroyed; repeat it after an interruption")
-    why_options(root)
-    root.set_defaults(run=_root)
     _lost(_opening(actions.add_parser("recover", help="on a new host: take over a lost host's keys"), _recover))
     fill = _lost(actions.add_parser("fill", help="fill an empty place from the others; --lost gives one up"))
     text = "a place that is empty because another disk stands there now; the one before is destroyed physically"
@@ -59,7 +60,7 @@ def _lost(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _officers(options: argparse.Namespace) -> int:
     given = why(options)
-    ceremony.require_approval(given)
+    policy.read().keys.require_approval("officers", given.approver)
     publics = Officers.of([load_public(path) for path in options.keys]).keys
     for path, public in zip(options.keys, publics, strict=True):
         print(f"{fingerprint(public)}   {path}")
@@ -89,13 +90,6 @@ def _drill(options: argparse.Namespace) -> int:
     return 0
 
 
-def _root(options: argparse.Namespace) -> int:
-    with KeyService() as service:
-        for step in ceremony.change_root_here(service, why(options)):
-            print(step, flush=True)
-    return 0
-
-
 def _recover(options: argparse.Namespace) -> int:
     guard()
     one, two = options.pieces
@@ -115,7 +109,8 @@ def _print(done: Recovered) -> None:
 
 
 def _compare(_: argparse.Namespace) -> int:
+    sessions = Sessions.here()
     with KeyService() as service:
-        found = ceremony.compare_here(service)
+        found = compare(sessions, service, load(sessions.settings).columns)
     sys.stdout.write(compared_text(found))
     return 0 if found.complete else 1

@@ -9,10 +9,10 @@ from datetime import datetime
 from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
-from sensmail.custody.compare import Compared
 from sensmail.keyd.protocol import Status
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint
+from sensmail.rotation.compare import Compared
 from sensmail.rotation.due import Due
 
 _KOREA = ZoneInfo("Asia/Seoul")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sensmail.custody import host, root_change
-from sensmail.custody.compare import Compared, columns, compare
 from sensmail.custody.recover import Recovered, Request
 from sensmail.custody.root_change import Standing
-from sensmail.keyd import register
+from sensmail.keyd import policy, register
 from sensmail.keyd.caller import name_of, unit_of
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import KeyServiceError, Refused
 from sensmail.keyd.register import Why
-from sensmail.keyd.settings import POLICY
 from sensmail.keys import Drill, Place, drill
 from sensmail.keys.officer import read
 from sensmail.keys.pieces import Piece, PiecesRoot
@@ -35,26 +32,6 @@ ROOT_CHANGE = Path("/etc/sensmail/keys/root-change.json")
 
 class DrillFailed(KeyServiceError):
     """The copy opens, but is not one of the running key file, or should not open any more."""
-
-
-def policy(path: Path = POLICY) -> Mapping[str, Any]:
-    """The applied policy of this host.
-
-    Raises:
-        KeyServiceError: there is none.
-    """
-    try:
-        document: Mapping[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise KeyServiceError(f"{path}: cannot be read ({error}); role policy writes it, run site.yml") from error
-    return document
-
-
-def require_approval(why: Why, path: Path = POLICY) -> None:
-    """Raise Refused unless the approver is the officer that the policy names for it."""
-    role = policy(path)["applied"]["keys"]["approval"]
-    if why.approver != role:
-        raise Refused(f"approver {why.approver!r}: the policy asks for {role}; add --approver {role} once they agreed")
 
 
 def record(act: str, why: Why, outcome: Outcome, detail: Detail) -> None:
@@ -107,6 +84,11 @@ def drill_here(copy: Path, one: Path, two: Path, service: KeyService, why: Why) 
         return found, now.sequence - found.sequence
 
 
+def root_change_begun() -> bool:
+    """Whether a root change was cut off on this host. Raises RootChangeError."""
+    return root_change.read(ROOT_CHANGE) is not None
+
+
 def change_root_here(service: KeyService, why: Why) -> Iterator[str]:
     """The root change on this host; a line for each step. See `root_change`.
 
@@ -114,8 +96,8 @@ def change_root_here(service: KeyService, why: Why) -> Iterator[str]:
         Refused: not approved, or the root key does not lie on this host. KeyServiceError: repeat.
     """
     machine = host.SystemdHost()
-    if root_change.read(ROOT_CHANGE) is None:
-        require_approval(why)
+    if not root_change_begun():
+        policy.read().keys.require_approval("root", why.approver)
     else:
         machine.start()
     provider = service.status().roots[-1].provider
@@ -156,7 +138,7 @@ def recover_here(copy: Path, one: Path, two: Path, lost: list[str], why: Why) ->
     Raises:
         UnitFailed: with the reason. KeyServiceError, StoreError, psycopg.Error.
     """
-    require_approval(why)
+    policy.read().keys.require_approval("recover", why.approver)
     pieces = [read(one), read(two)]
     PiecesRoot(*(Piece.decode(data, str(path)) for data, path in zip(pieces, (one, two), strict=True)))
     with recorded("keys.recover", why, {}) as detail:
@@ -182,12 +164,6 @@ def fill_here(lost: list[str], replaced: list[str], why: Why, openings: int | No
         done = host.run_recovery(Request(issued, lost, replaced))
         detail |= {"ring": done.ring, "epoch": done.epoch}
     return done
-
-
-def compare_here(service: KeyService) -> Compared:
-    """Sealed values of this host's database whose keys are not in the key file. Raises KeyServiceError, StoreError."""
-    with connect(JOBS) as connection:
-        return compare(connection, columns(policy()), service.census)
 
 
 def gaps_here(service: KeyService) -> tuple[int, list[range]]:

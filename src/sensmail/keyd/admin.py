@@ -214,7 +214,7 @@ def require_approval(rights: Rights, caller: Caller, act: str, message: Any) -> 
     if root_change and caller.unit != SESSION:
         raise Refused(f"{caller.unit}: officers and root key are changed from a login session of root only")
     if root_change or act == "destroy_retired":
-        rights.approved(act, message.why.approver)
+        rights.keys.require_approval(act, message.why.approver)
     elif isinstance(message, protocol.ChangeSubjects) and act == "destroy" and not message.why.approver:
         raise Refused("destroy: name who approved it")
 

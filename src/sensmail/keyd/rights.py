@@ -9,42 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
+from sensmail.keyd import policy
 from sensmail.keyd.caller import Caller
-from sensmail.keyd.errors import Refused, Unavailable
+from sensmail.keyd.errors import Refused
 
 # Duties to the person: they may open every item, because what the person asks for is all of it.
 DUTIES = frozenset({"own_data", "request", "notice"})
-
-
-class _Column(msgspec.Struct, frozen=True):
-    field: int
-    protection: str
-    item: str
-    purposes: list[str] = []
-
-
-class _Caller(msgspec.Struct, frozen=True):
-    unit: str
-    acts: list[str]
-    purposes: list[str] = []
-    openings_per_minute: int | None = None
-    new_subjects_per_minute: int | None = None
-
-
-class _Keys(msgspec.Struct, frozen=True):
-    callers: list[_Caller]
-    approval: str
-
-
-class _Applied(msgspec.Struct, frozen=True):
-    keys: _Keys
-
-
-class _Document(msgspec.Struct, frozen=True):
-    applied: _Applied
-    data_map: list[_Column]
 
 
 @dataclass(frozen=True)
@@ -70,7 +40,7 @@ class Rights:
 
     units: dict[str, Right]
     items: dict[int, Item]
-    approval: str
+    keys: policy.Keys
 
     def may(self, caller: Caller, act: str) -> Right:
         """The rights of a caller that may ask for this act. Raises Refused."""
@@ -99,17 +69,11 @@ class Rights:
             raise Refused(f"field {number}: the data map of the policy has no sealed item of that number")
         return item
 
-    def approved(self, act: str, approver: str) -> None:
-        """Raise Refused unless the role that the policy names has approved."""
-        if approver != self.approval:
-            raise Refused(f"{act}: approver {approver!r}: the policy asks for the approval of {self.approval}")
 
-
-def parse(text: bytes) -> Rights:
-    """Read the applied policy. Raises msgspec.MsgspecError."""
-    document = _DECODER.decode(text)
+def rights_of(document: policy.Policy) -> Rights:
+    """What follows from the applied policy."""
     units: dict[str, Right] = {}
-    for line in document.applied.keys.callers:
+    for line in document.keys.callers:
         before = units.get(line.unit, Right(frozenset(), frozenset()))
         units[line.unit] = Right(
             before.acts | set(line.acts),
@@ -117,12 +81,8 @@ def parse(text: bytes) -> Rights:
             max(before.openings_per_minute, line.openings_per_minute or 0),
             max(before.new_subjects_per_minute, line.new_subjects_per_minute or 0),
         )
-    items = {
-        each.field: Item(each.item, frozenset(each.purposes))
-        for each in document.data_map
-        if each.protection == "sealed"
-    }
-    return Rights(units, items, document.applied.keys.approval)
+    items = {each.field: Item(each.item, frozenset(each.purposes)) for each in document.sealed}
+    return Rights(units, items, document.keys)
 
 
 class RightsFile:
@@ -130,27 +90,21 @@ class RightsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[int, ...] | None = None
         self._rights: Rights | None = None
 
     def current(self) -> Rights:
         """The rights in force.
 
         Raises:
-            Unavailable: the file is missing or not what this release reads; nothing is allowed then.
+            NoPolicy: nothing is allowed then.
         """
-        fix = "role policy writes it, run site.yml"
         try:
             stat = self._path.stat()
-            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if self._rights is None or seen != self._seen:
-                self._rights = None
-                self._rights, self._seen = parse(self._path.read_bytes()), seen
-        except OSError as error:
-            raise Unavailable(f"{self._path}: cannot be read ({error.strerror}); {fix}") from error
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"{self._path}: {error}; {fix}") from error
+        except OSError:
+            stat = None
+        seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else None
+        if self._rights is None or seen != self._seen:
+            self._rights = None
+            self._rights, self._seen = rights_of(policy.read(self._path)), seen
         return self._rights
-
-
-_DECODER = msgspec.json.Decoder(_Document)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sensmail.keyd import policy
 from sensmail.keyd.protocol import SOCKET
 from sensmail.keys import Root
 from sensmail.keys.errors import SettingsError
 from sensmail.keys.provider import make_roots
 
 PATH = Path("/etc/sensmail/keyd.toml")
-POLICY = Path("/etc/sensmail/policy.json")
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5): where the unit finds its credentials
 _KNOWN = {"places", "lost", "root", "socket", "policy"}
 
@@ -36,7 +36,7 @@ class Settings:
     root: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     lost: tuple[Path, ...] = ()
     socket: Path = SOCKET
-    policy: Path = POLICY
+    policy: Path = policy.PATH
 
     def roots(self) -> list[Root]:
         """The root keys at hand, oldest to newest; their credentials lie in $CREDENTIALS_DIRECTORY.
@@ -71,7 +71,7 @@ def load(path: Path = PATH) -> Settings:
         lost=_paths(path, "lost", table.get("lost", [])),
         root=root,
         socket=_paths(path, "socket", [table.get("socket", str(SOCKET))])[0],
-        policy=_paths(path, "policy", [table.get("policy", str(POLICY))])[0],
+        policy=_paths(path, "policy", [table.get("policy", str(policy.PATH))])[0],
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sensmail.custody.ceremony import change_root_here
+from sensmail.custody.ceremony import change_root_here, root_change_begun
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import Why
 from sensmail.rotation import state
@@ -16,7 +16,7 @@ from sensmail.rotation.errors import Busy
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.reseal import SETTLE_S, Reason, check_unneeded, reseal
-from sensmail.rotation.terms import Approval, Terms, approved, load
+from sensmail.rotation.terms import Approval, Terms, load, require_approval
 from sensmail.store import Connection
 
 ACTIONS: tuple[Action, ...] = ("roll", "reseal", "root", "destroy_replaced")
@@ -58,7 +58,7 @@ class Rotation:
         """Do one action, or go on with one that was cut off.
 
         Raises:
-            NotApproved, NotDue, Busy: nothing was done. RotationError, KeyServiceError, StoreError: run again to go on.
+            Refused, NotDue, Busy: nothing was done. RotationError, KeyServiceError, StoreError: run again to go on.
         """
         return getattr(self, f"_{action}")(approval)  # type: ignore[no-any-return]
 
@@ -87,13 +87,17 @@ class Rotation:
         return Outcome(text, {"census": done.census, "retired": done.retired})
 
     def _root(self, approval: Approval | None) -> Outcome:
-        approved(self.terms, approval, "root")
+        if not root_change_begun():  # one that was cut off goes on with the approval that it began with
+            require_approval(self.terms, approval, "root")
+        steps = []
         with self._job("root", approval) as why:
-            steps = list(change_root_here(self.keys, why))
+            for step in change_root_here(self.keys, why):
+                self.progress.step(step)
+                steps.append(step)
         return Outcome("a new root key; the one before is destroyed", {"steps": steps})
 
     def _destroy_replaced(self, approval: Approval | None) -> Outcome:
-        approved(self.terms, approval, "destroy_replaced")
+        require_approval(self.terms, approval, "destroy_replaced")
         with self.sessions.engine() as engine:
             state.take_lock(engine)  # to the end: no reseal retires keys between the checks and the destruction
             _check_no_reseal(engine)

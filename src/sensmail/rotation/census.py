@@ -15,6 +15,7 @@ from sensmail.rotation.progress import Progress
 from sensmail.rotation.transform import claims_sealed, envelope_of
 from sensmail.store import Connection
 
+Name = tuple[UUID, int]  # of a key: subject and version
 PAIRS = 100_000  # in one call of the key service
 FETCH = 20_000  # rows at a time
 _HEAD = 36  # bytes of an envelope: no shorter than an empty one, and a whole number of characters of its text form
@@ -37,14 +38,12 @@ def _census(
     connection: Connection, table: Table, column: Column, keys: KeyService, progress: Progress
 ) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    known: dict[bytes, UUID] = {}
-    pairs: list[tuple[UUID, int]] = []
-    for subject, value in _heads(connection, table, column):
-        state = _state(column, subject, value, known)
-        if isinstance(state, str):
-            counts[state] += 1
+    pairs: list[Name] = []
+    for found in scan(connection, table, column):
+        if isinstance(found, str):
+            counts[found] += 1
             continue
-        pairs.append(state)
+        pairs.append(found)
         if len(pairs) == PAIRS:
             counts.update(keys.census(pairs))
             progress.moved(len(pairs))
@@ -53,6 +52,12 @@ def _census(
         counts.update(keys.census(pairs))
         progress.moved(len(pairs))
     return {state: counts[state] for state in STATES}
+
+
+def scan(connection: Connection, table: Table, column: Column) -> Iterator[Name | str]:
+    """For each value the key that it names; or its state, plaintext or invalid, where it names none."""
+    known: dict[bytes, UUID] = {}
+    return (_state(column, subject, head, known) for subject, head in _heads(connection, table, column))
 
 
 def _heads(connection: Connection, table: Table, column: Column) -> Iterator[tuple[bytes | None, bytes]]:
@@ -69,7 +74,7 @@ def _heads(connection: Connection, table: Table, column: Column) -> Iterator[tup
         yield from cursor.execute(query)
 
 
-def _state(column: Column, subject: bytes | None, head: bytes, known: dict[bytes, UUID]) -> tuple[UUID, int] | str:
+def _state(column: Column, subject: bytes | None, head: bytes, known: dict[bytes, UUID]) -> Name | str:
     if not claims_sealed(column, head):
         return "plaintext"
     if subject is None:

@@ -37,6 +37,11 @@ class Due:
         """Whether the time has come."""
         return self.on <= moment
 
+    def __str__(self) -> str:
+        """As of now."""
+        when = "due since" if self.now(datetime.now(UTC)) else "not due before"
+        return f"{self.action}: {when} {self.on:%Y-%m-%d} ({self.why})"
+
 
 def calendar(engine: Connection, terms: Terms, *, destroying: bool) -> list[Due]:
     """Every action with its date, in the order in which they are to be carried out.
@@ -52,14 +57,14 @@ def calendar(engine: Connection, terms: Terms, *, destroying: bool) -> list[Due]
     if state.find_job(engine, "reseal"):
         result.append(Due("reseal", datetime.now(UTC), "one was cut off and goes on"))
     else:
-        result.append(_after("reseal", last, terms.reseal_days, "keys of persons"))
+        result.append(_after("reseal", last, terms.keys.reseal_days, "keys of persons"))
     result.append(_roll(engine, terms, destroying))
     last = _latest(state.last_end(engine, "root"), _date(engine, _REGISTER, "root"))
-    result.append(_after("root", last, terms.root_days, "root key"))
+    result.append(_after("root", last, terms.keys.root_days, "root key"))
     retired, destroyed = state.last_end(engine, "reseal"), state.last_end(engine, "destroy_replaced")
     if retired and (destroyed is None or destroyed < retired):
         result.append(
-            _after("destroy_replaced", retired, terms.kept_for_restore_days, "replaced keys, kept for restores")
+            _after("destroy_replaced", retired, terms.keys.kept_for_restore_days, "replaced keys, kept for restores")
         )
     return result
 
@@ -87,7 +92,7 @@ def run_due(
         if not due.now(moment):
             yield f"{due.action}: not due before {due.on:%Y-%m-%d} ({due.why})"
         elif due.action not in UNATTENDED:
-            yield f"{due.action}: DUE since {due.on:%Y-%m-%d} ({due.why}); needs the approval of {terms.approval}"
+            yield f"{due.action}: DUE since {due.on:%Y-%m-%d} ({due.why}); needs the approval of {terms.keys.approval}"
         else:
             try:
                 done = carry_out(due.action)
@@ -108,11 +113,11 @@ def check_kept_long_enough(engine: Connection, terms: Terms, moment: datetime | 
     retired = state.last_end(engine, "reseal")
     if retired is None:
         raise NotDue("destroy_replaced: no key was replaced yet; reseal first")
-    until = retired + timedelta(days=terms.kept_for_restore_days)
+    until = retired + timedelta(days=terms.keys.kept_for_restore_days)
     if until > (moment or datetime.now(UTC)):
         raise NotDue(
             f"destroy_replaced: keys were replaced at {retired:%Y-%m-%d %H:%M} UTC and are kept for restores for "
-            f"{terms.kept_for_restore_days} days, until {until:%Y-%m-%d %H:%M} UTC"
+            f"{terms.keys.kept_for_restore_days} days, until {until:%Y-%m-%d %H:%M} UTC"
         )
 
 
@@ -125,7 +130,7 @@ def _roll(engine: Connection, terms: Terms, destroying: bool) -> Due:
             "roll", datetime.now(UTC), "one is incomplete: an old or dropped key may still be readable in some place"
         )
     last = _latest(state.last_end(engine, "roll"), _date(engine, _REGISTER, "epoch"))
-    return _after("roll", last, terms.epoch_days, "epoch key")
+    return _after("roll", last, terms.keys.epoch_days, "epoch key")
 
 
 def _after(action: Action, last: datetime | None, days: int, what: str) -> Due:

@@ -29,14 +29,6 @@ class NotDue(RotationError):
     """Asked for before the time that the policy sets."""
 
 
-class NotApproved(RotationError):
-    """The approval that the policy asks for is missing, or is that of another role."""
-
-
-class NoPolicy(RotationError):
-    """The host has no policy.json, or one of another release."""
-
-
 def told(error: psycopg.Error) -> str:
     """What the database said, without details: those may show a row."""
-    return error.diag.message_primary or str(error).splitlines()[0]
+    return error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]

@@ -11,12 +11,11 @@ from typing import Any
 from sensmail.keyd.client import KeyService
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import UNATTENDED
-from sensmail.rotation.errors import told
 from sensmail.rotation.model import JOBS, Wanted
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import Protected, preview, protect
-from sensmail.rotation.terms import Approval, approved, load
+from sensmail.rotation.terms import Approval, load, require_approval
 
 
 def wanted_columns(sessions: Sessions, columns: Sequence[Mapping[str, Any]] | None) -> list[Wanted]:
@@ -78,19 +77,14 @@ def rotate(
         dates = rotation.calendar()
         now = datetime.now(UTC)  # after the dates: what is due at once is dated now
         changed = any(each.now(now) and each.action in UNATTENDED for each in dates)
-        lines = [_told_date(each, now) for each in dates] if check else list(rotation.due())
+        lines = [str(each) for each in dates] if check else list(rotation.due())
         return {"changed": changed, "lines": lines}
     if check:
         if action not in UNATTENDED:
-            approved(rotation.terms, agreed, action)
+            require_approval(rotation.terms, agreed, action)
         return {"changed": True, "lines": [f"{action} would be carried out"]}
     outcome = rotation.carry_out(action, agreed)  # type: ignore[arg-type]
     return {"changed": True, "lines": [f"{action}: {outcome.text}"], "result": outcome.detail}
-
-
-def _told_date(each: Any, now: datetime) -> str:
-    when = "due since" if each.now(now) else "not due before"
-    return f"{each.action}: {when} {each.on:%Y-%m-%d} ({each.why})"
 
 
 def _counts(done: Sequence[Protected]) -> list[tuple[str, int]]:
@@ -99,6 +93,3 @@ def _counts(done: Sequence[Protected]) -> list[tuple[str, int]]:
 
 def _clear(done: Sequence[Protected]) -> str:
     return "".join(f"{name}: {count} values in clear\n" for name, count in _counts(done))
-
-
-__all__ = ["protect_columns", "rotate", "told", "wanted_columns"]

@@ -29,6 +29,9 @@ class Progress:
     def waiting(self, why: str) -> None:
         """Nothing moves, and why."""
 
+    def step(self, text: str) -> None:
+        """Something that counts no rows is done."""
+
     def end(self) -> None:
         """The phase is over."""
 
@@ -52,6 +55,9 @@ class Lines(Progress):
     def waiting(self, why: str) -> None:
         print(f"phase={self.name} waiting: {why}", file=self._out, flush=True)
 
+    def step(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
     def end(self) -> None:
         if self.total:
             self._line()
@@ -65,6 +71,9 @@ class Lines(Progress):
 
 class Bar(Progress):
     """A bar for each phase that counts rows."""
+
+    def step(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
 
     def __init__(self, out: TextIO) -> None:
         super().__init__()

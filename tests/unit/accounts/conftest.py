@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sensmail.accounts import sealing
+from sensmail.keyd import policy
 from sensmail.policy import applied_document, load
 from sensmail.store import SUPERUSER, Settings, connect
 from sensmail.store.roles import OWNER, grant_steps
@@ -45,7 +46,7 @@ def key_site(server: Settings, document: dict[str, Any], tmp_path_factory: pytes
 def on_this_host(key_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the key service of this host."""
     monkeypatch.setattr(sealing, "SOCKET", key_site.socket)
-    monkeypatch.setattr(sealing, "POLICY", key_site.home / "policy.json")
+    monkeypatch.setattr(policy, "PATH", key_site.home / "policy.json")
 
 
 @pytest.fixture
@@ -59,4 +60,4 @@ def policy_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: di
     """The applied policy does not know the emergency address."""
     columns = [each for each in document["data_map"] if each["item"] != "emergency_email"]
     (tmp_path / "policy.json").write_text(json.dumps(document | {"data_map": columns}))
-    monkeypatch.setattr(sealing, "POLICY", tmp_path / "policy.json")
+    monkeypatch.setattr(policy, "PATH", tmp_path / "policy.json")

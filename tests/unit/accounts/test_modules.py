@@ -9,8 +9,11 @@ import psycopg
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sensmail.cloud.plugins.module_utils import engine
 from ansible_collections.sensmail.cloud.plugins.modules import account, migrations
 
+from sensmail import accounts
+from sensmail.rotation.errors import told
 from sensmail.store import Connection, Settings, settings
 
 SECRET = "correct horse battery 1"
@@ -152,8 +155,8 @@ def test_migrations(configured: Settings, run: Runner) -> None:
 
 
 def test_without_the_engine(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "IMPORT_ERROR", "No module named 'sensmail'")
     for module in (account, migrations):
-        monkeypatch.setattr(module, "IMPORT_ERROR", "No module named 'sensmail'")
         failed = run(module, {})
         assert failed["failed"]
         assert "sensmail" in failed["msg"]
@@ -168,7 +171,7 @@ def test_what_the_database_refuses_is_told_without_the_row(
         connection.execute("CREATE TEMPORARY TABLE t (secret text, n int CHECK (n > 0))")
         connection.execute("INSERT INTO t VALUES (%s, 0)", (SECRET,))
 
-    monkeypatch.setattr(account.accounts, "ensure", refused)
+    monkeypatch.setattr(accounts, "ensure", refused)
     answer = run(account, {})
     assert answer["failed"]
     assert answer["msg"] == 'account: new row for relation "t" violates check constraint "t_n_check"'
@@ -176,5 +179,5 @@ def test_what_the_database_refuses_is_told_without_the_row(
 
 
 def test_an_error_without_words_of_the_server_is_told_by_its_first_line() -> None:
-    assert account.told(psycopg.OperationalError("gone\nDETAIL: row")) == "gone"
-    assert account.told(psycopg.OperationalError()) == "OperationalError"
+    assert told(psycopg.OperationalError("gone\nDETAIL: row")) == "gone"
+    assert told(psycopg.OperationalError()) == "OperationalError"

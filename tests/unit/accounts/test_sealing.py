@@ -13,6 +13,7 @@ from sensmail import accounts
 from sensmail.accounts import AccountError, Outcome, app_password, repository
 from sensmail.fields import row_key
 from sensmail.keyd.errors import Unavailable, UnknownSubject
+from sensmail.keyd.policy import NoPolicy
 from sensmail.keyd.protocol import Actor, Sealed
 from sensmail.store import SUPERUSER, Connection
 from unit.keyd.conftest import Site
@@ -174,10 +175,10 @@ def test_an_item_that_the_data_map_does_not_name(key_site: Site, jobs: Connectio
 def test_a_policy_that_cannot_be_read(
     jobs: Connection, text: str | None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensmail.accounts.sealing.POLICY", tmp_path / "p.json")
+    monkeypatch.setattr("sensmail.keyd.policy.PATH", tmp_path / "p.json")
     if text is not None:
         (tmp_path / "p.json").write_text(text)
-    with pytest.raises(AccountError, match=r"p\.json: cannot be read .*run site\.yml"):
+    with pytest.raises(NoPolicy, match=r"p\.json: .*run site\.yml"):
         run(jobs, name="담당자")
     assert accounts.listing(jobs) == []
 

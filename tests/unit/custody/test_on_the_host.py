@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.cli import main
 from sensmail.custody import ceremony
-from sensmail.custody.ceremony import DrillFailed, drill_here, gaps_here, require_approval
-from sensmail.keyd import register
+from sensmail.custody.ceremony import DrillFailed, drill_here, gaps_here
+from sensmail.keyd import policy, register
 from sensmail.keyd.client import KeyService
-from sensmail.keyd.errors import KeyServiceError, Refused
+from sensmail.keyd.errors import Refused
+from sensmail.keyd.policy import NoPolicy
 from sensmail.keyd.protocol import Why
 from sensmail.keys import piece
 from sensmail.keys.errors import RecoveryError
@@ -24,6 +25,7 @@ from sensmail.keys.pieces import slot_of
 from sensmail.ledger import Entry, insert
 from sensmail.store import SUPERUSER, Connection, Settings
 from unit.custody.conftest import Site, copied
+from unit.keyd.conftest import policy as applied
 
 WHY = Why("kim", "yearly", "")
 
@@ -132,25 +134,25 @@ def test_gaps_are_printed_and_end_with_1(
 
 def test_only_the_role_that_the_policy_names_approves(tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
-    file.write_text(json.dumps({"applied": {"keys": {"approval": "privacy_officer"}}}))
-    require_approval(Why("kim", "x", "privacy_officer"), file)
+    file.write_text(json.dumps(applied()))
+    policy.read(file).keys.require_approval("root", "privacy_officer")
     for other in ("", "privacy_handler", "Privacy_officer"):
-        with pytest.raises(Refused, match="the policy asks for privacy_officer"):
-            require_approval(Why("kim", "x", other), file)
-    file.write_text("{")
-    with pytest.raises(KeyServiceError, match=r"policy\.json: cannot be read"):
-        require_approval(Why("kim", "x", "privacy_officer"), file)
+        with pytest.raises(Refused, match="root: the policy asks for the approval of privacy_officer"):
+            policy.read(file).keys.require_approval("root", other)
+    for broken in ("{", "{}", json.dumps({"applied": {"keys": {"approval": "x"}}, "data_map": []})):
+        file.write_text(broken)
+        with pytest.raises(NoPolicy, match=r"policy\.json: .*run site\.yml"):
+            policy.read(file)
 
 
-@pytest.mark.parametrize("command", ["root", "recover copy one two", "officers set a b c"])
+@pytest.mark.parametrize("command", ["rotate --now root", "recover copy one two", "officers set a b c"])
 def test_without_approval_nothing_is_touched(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "policy.json"
-    file.write_text(json.dumps({"applied": {"keys": {"approval": "privacy_officer"}}}))
-    monkeypatch.setattr(ceremony.policy, "__defaults__", (file,))
-    monkeypatch.setattr(ceremony.require_approval, "__defaults__", (file,))
+    file.write_text(json.dumps(applied()))
+    monkeypatch.setattr(policy, "PATH", file)
     monkeypatch.setattr(ceremony.host, "systemctl", lambda *_: pytest.fail("a unit was touched"))
     monkeypatch.setattr("sensmail.cli.keys_ceremony.guard", lambda: None)
     assert main(["keys", *command.split(), "--reason", "x"]) == 1
-    assert "the policy asks for privacy_officer" in capsys.readouterr().err
+    assert "the policy asks for the approval of privacy_officer" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from sensmail.store import SUPERUSER, Connection, Settings, connect
 UNIT = "sensmail-portal.service"
 ACTOR = Actor("kim@example.org", "192.0.2.7", "test")
 ALL = " ".join(ACTS)
+DAYS = {"epoch_days": 30, "reseal_days": 365, "root_days": 730, "kept_for_restore_days": 35}
 EMAIL, DEPARTMENT, OPEN_ITEM = 5, 6, 2  # field numbers
 
 
@@ -33,10 +34,10 @@ def policy(
     """As much of /etc/sensmail/policy.json as the service reads, and more that it does not."""
     line = {"unit": unit, "acts": acts.split(), "purposes": ["otp_code", "own_data"]}
     line |= {"openings_per_minute": per_minute, "new_subjects_per_minute": new_per_minute}
-    column = {"table": "accounts.subject", "protection": "sealed", "purposes": ["registration_code"]}
+    column = {"table": "accounts.subject", "subject": "id", "protection": "sealed", "purposes": ["registration_code"]}
     return {
         "sha256": "0" * 64,
-        "applied": {"keys": {"callers": [line], "approval": "privacy_officer", "epoch_days": 30}},
+        "applied": {"keys": {"callers": [line], "approval": "privacy_officer", **DAYS}},
         "data_map": [
             column | {"field": EMAIL, "column": "emergency_email", "item": "email", "purposes": ["otp_code"]},
             column | {"field": DEPARTMENT, "column": "department", "item": "department"},
@@ -142,9 +143,16 @@ def ring(tmp_path: Path) -> Keyring:
 
 
 @pytest.fixture
-def site(tmp_path: Path, database: Settings) -> Iterator[Site]:
+def applied() -> dict[str, Any]:
+    """The policy of `site`."""
+    return policy()
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Settings, applied: dict[str, Any]) -> Iterator[Site]:
     """A key service that runs."""
     made = make_site(tmp_path / "k", database)
+    made.policy(applied)
     made.start()
     yield made
     if made.process is not None:

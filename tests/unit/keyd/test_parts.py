@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +15,9 @@ from sensmail.keyd import systemd
 from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import Refused, TooMany
 from sensmail.keyd.limits import Limits, Throttle
+from sensmail.keyd.policy import Policy
 from sensmail.keyd.protocol import Sealed, Sealing
-from sensmail.keyd.rights import parse
+from sensmail.keyd.rights import rights_of
 from sensmail.keyd.settings import load
 from sensmail.keyd.vault import Vault
 from sensmail.keys import Keyring
@@ -73,7 +74,7 @@ def test_lines_of_one_unit_add_up() -> None:
     document = policy(acts="seal", per_minute=5)
     second = {"unit": "sensmail-portal.service", "acts": ["open"], "purposes": ["notice"]}
     document["applied"]["keys"]["callers"].append(second)
-    rights = parse(json.dumps(document).encode())
+    rights = rights_of(msgspec.convert(document, Policy))
     right = rights.may(Caller("sensmail-portal.service", 0, 1), "open")
     assert (right.acts, right.openings_per_minute) == ({"seal", "open"}, 5)
     assert right.purposes == {"otp_code", "own_data", "notice"}

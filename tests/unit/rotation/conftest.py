@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.keyd.conftest import ALL, Site, make_site, policy
+from tests.unit.keyd.conftest import ALL, keys, policy, site
 
 from sensmail.fields import row_key, text
 from sensmail.keyd.client import KeyService
@@ -18,6 +17,8 @@ from sensmail.rotation.model import Wanted
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.store import SUPERUSER, Connection, Settings, connect
+
+__all__ = ["keys", "site"]  # fixtures
 
 ACTOR = Actor("kim@example.org", "192.0.2.7", "test")
 FIELDS = range(20, 60)  # of the test's data map
@@ -32,25 +33,12 @@ def document() -> dict[str, Any]:
         for number in FIELDS
     ]  # fmt: skip
     made["applied"]["keys"]["callers"][0]["acts"] = ALL.split()
-    made["applied"]["keys"] |= {"epoch_days": 30, "reseal_days": 365, "root_days": 730, "kept_for_restore_days": 35}
     return made
 
 
 @pytest.fixture
-def site(tmp_path: Path, database: Settings) -> Iterator[Site]:
-    """A key service that runs."""
-    made = make_site(tmp_path / "k", database)
-    made.policy(document())
-    made.start()
-    yield made
-    if made.process is not None:
-        made.stop()
-
-
-@pytest.fixture
-def keys(site: Site) -> Iterator[KeyService]:
-    with site.client() as client:
-        yield client
+def applied() -> dict[str, Any]:
+    return document()
 
 
 @pytest.fixture

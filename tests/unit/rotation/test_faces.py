@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sensmail.cloud.plugins.module_utils import engine
 from ansible_collections.sensmail.cloud.plugins.modules import field_encryption, key_rotation
 from tests.unit.keyd.conftest import Site
 from tests.unit.rotation.conftest import People, document
 
 from sensmail.cli import main
+from sensmail.keyd import policy
 from sensmail.keyd.client import KeyService
-from sensmail.rotation import passes, terms
+from sensmail.rotation import passes
 from sensmail.store import SUPERUSER, Settings, settings
 
 
@@ -33,7 +35,7 @@ def host(configured: Settings, site: Site, tmp_path: Path, monkeypatch: pytest.M
     ]
     site.policy(made)
     (tmp_path / "policy.json").write_text(json.dumps(made))
-    monkeypatch.setattr(terms, "POLICY", tmp_path / "policy.json")
+    monkeypatch.setattr(policy, "PATH", tmp_path / "policy.json")
     given = KeyService.__init__
     monkeypatch.setattr(KeyService, "__init__", lambda self, socket=site.socket, timeout_s=30.0: given(self, socket))
     return made
@@ -127,10 +129,11 @@ def test_without_database(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_policy_and_without_the_engine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terms, "POLICY", Path("/nonexistent"))
+    monkeypatch.setattr(policy, "PATH", Path("/nonexistent"))
     for module, arguments in ((field_encryption, {}), (key_rotation, {"action": "due"})):
         assert "run site.yml" in run(capsys, module, arguments)["msg"]
-        monkeypatch.setattr(module, "IMPORT_ERROR", "No module named 'sensmail'")
+    monkeypatch.setattr(engine, "IMPORT_ERROR", "No module named 'sensmail'")
+    for module, arguments in ((field_encryption, {}), (key_rotation, {"action": "due"})):
         assert "sensmail" in run(capsys, module, arguments)["msg"]
 
 

@@ -8,16 +8,19 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from tests.unit.rotation.conftest import People, document
 
 from sensmail.fields import row_key, text
 from sensmail.keyd.client import KeyService
+from sensmail.keyd.errors import Refused
+from sensmail.keyd.policy import Policy
 from sensmail.keyd.protocol import Sealed, Sealing
 from sensmail.rotation import passes, state
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import calendar, run_due
-from sensmail.rotation.errors import Blocked, Busy, NotApproved, NotDue
+from sensmail.rotation.errors import Blocked, Busy, NotDue
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import protect
@@ -249,9 +252,7 @@ def test_a_lost_connection_is_found_again(
 
 
 def terms(wanted: list[object]) -> Terms:
-    keys = document()["applied"]["keys"]
-    days = (keys[f"{name}_days"] for name in ("epoch", "reseal", "root", "kept_for_restore"))
-    return Terms(*days, keys["approval"], tuple(wanted))  # type: ignore[arg-type]
+    return Terms(msgspec.convert(document(), Policy).keys, tuple(wanted))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -309,7 +310,7 @@ def test_the_end_of_replaced_keys(rotation: Rotation, sealed: People, keys: KeyS
         rotation.carry_out("destroy_replaced", APPROVAL)
     rotation.carry_out("reseal")
     for approval in (None, Approval("ceo", "Kim", "1"), Approval("privacy_officer", " ", "1")):
-        with pytest.raises(NotApproved):
+        with pytest.raises(Refused):
             rotation.carry_out("destroy_replaced", approval)
     with pytest.raises(NotDue, match="kept for restores for 35 days"):
         rotation.carry_out("destroy_replaced", APPROVAL)

@@ -5,21 +5,26 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from sensmail.cli.keys_show import compared_text
-from sensmail.custody import compare as module
-from sensmail.custody.compare import Bare, Column, Name, columns, compare
-from sensmail.store import SUPERUSER, Connection
+from sensmail.keyd.client import KeyService
+from sensmail.rotation import compare as module
+from sensmail.rotation.census import Name
+from sensmail.rotation.compare import Bare, Compared, compare
+from sensmail.rotation.model import Wanted
+from sensmail.rotation.passes import Sessions
+from sensmail.store import SUPERUSER, Connection, Settings
 
 TABLES = """
     CREATE SCHEMA "Wei rd";
     CREATE TABLE "Wei rd".people (id uuid PRIMARY KEY, a bytea, b bytea);
     CREATE TABLE public.note (n serial PRIMARY KEY, owner uuid, t text)
 """
-COLUMNS = [Column("Wei rd.people", "a", "id"), Column("Wei rd.people", "b", "id"), Column("public.note", "t", "owner")]
+COLUMNS = [("Wei rd", "people", "a", "id"), ("Wei rd", "people", "b", "id"), ("public", "note", "t", "owner")]
 STATES = ("active", "replaced", "restore_only", "destroyed", "unknown", "tombstone")
 
 
@@ -42,10 +47,20 @@ class Ring:
 
 
 @pytest.fixture
-def database(session: Callable[[str], Connection]) -> Connection:
+def tables(session: Callable[[str], Connection]) -> Connection:
     connection = session(SUPERUSER)
     connection.execute(TABLES)
     return connection
+
+
+Look = Callable[[Ring], Compared]
+
+
+@pytest.fixture
+def look(database: Settings) -> Look:
+    """Compare the tables with a ring."""
+    wanted = [Wanted(database.name, *place, number, SUPERUSER) for number, place in enumerate(COLUMNS, start=20)]
+    return lambda ring: compare(Sessions(database), cast(KeyService, ring), wanted)
 
 
 def envelope(version: int) -> bytes:
@@ -56,15 +71,15 @@ def text(version: int) -> str:
     return "sealed:v1:" + urlsafe_b64encode(envelope(version)).rstrip(b"=").decode()
 
 
-def test_each_kind_is_told_apart(database: Connection) -> None:
+def test_each_kind_is_told_apart(tables: Connection, look: Look, database: Settings) -> None:
     ring = Ring()
     owners = {state: ring.add(state) for state in STATES}
     for owner in owners.values():
-        database.execute('INSERT INTO "Wei rd".people VALUES (%s, %s, NULL)', (owner, envelope(1)))
-        database.execute("INSERT INTO public.note (owner, t) VALUES (%s, %s)", (owner, text(1)))
-    found = compare(database, COLUMNS, ring.census)
+        tables.execute('INSERT INTO "Wei rd".people VALUES (%s, %s, NULL)', (owner, envelope(1)))
+        tables.execute("INSERT INTO public.note (owner, t) VALUES (%s, %s)", (owner, text(1)))
+    found = look(ring)
     wanted = {
-        Bare(column, owners[why], 1, why)
+        Bare(f"{database.name}: {column}", owners[why], 1, why)
         for column in ("Wei rd.people.a", "public.note.t")
         for why in ("unknown", "tombstone", "destroyed")
     }
@@ -73,52 +88,39 @@ def test_each_kind_is_told_apart(database: Connection) -> None:
     assert all(f"{each.column}  {each.subject}  v1  {each.why}: " in shown for each in wanted)
 
 
-def test_only_purged_people_are_complete(database: Connection) -> None:
+def test_only_purged_people_are_complete(tables: Connection, look: Look) -> None:
     ring = Ring()
     for state in ("active", "replaced", "restore_only", "tombstone"):
-        database.execute('INSERT INTO "Wei rd".people VALUES (%s, %s)', (ring.add(state, 7), envelope(7)))
-    found = compare(database, COLUMNS, ring.census)
+        tables.execute('INSERT INTO "Wei rd".people VALUES (%s, %s)', (ring.add(state, 7), envelope(7)))
+    found = look(ring)
     assert ([each.why for each in found.bare], found.complete) == (["tombstone"], True)
 
 
-def test_the_version_counts_not_only_the_subject(database: Connection) -> None:
+def test_the_version_counts_not_only_the_subject(tables: Connection, look: Look) -> None:
     ring = Ring()
     owner = ring.add("active", 2)
-    database.execute('INSERT INTO "Wei rd".people VALUES (%s, %s, %s)', (owner, envelope(2), envelope(3)))
-    assert compare(database, COLUMNS, ring.census).bare == [Bare("Wei rd.people.b", owner, 3, "unknown")]
+    tables.execute('INSERT INTO "Wei rd".people VALUES (%s, %s, %s)', (owner, envelope(2), envelope(3)))
+    (found,) = look(ring).bare
+    assert (found.column.partition(": ")[2], found.version, found.why) == ("Wei rd.people.b", 3, "unknown")
 
 
-def test_a_few_among_many_cost_few_calls(database: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_among_many_cost_few_calls(tables: Connection, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 1000)
     ring = Ring()
     owners = [ring.add("active") for _ in range(3000)]
     lost = owners[1700]
     ring.states[lost, 1] = "unknown"
-    with database.cursor() as cursor:
+    with tables.cursor() as cursor:
         cursor.executemany('INSERT INTO "Wei rd".people VALUES (%s, %s)', [(each, envelope(1)) for each in owners])
-    found = compare(database, COLUMNS, ring.census)
-    assert found.bare == [Bare("Wei rd.people.a", lost, 1, "unknown")]
+    found = look(ring)
+    assert [(each.subject, each.version, each.why) for each in found.bare] == [(lost, 1, "unknown")]
     assert found.values == 3000
     assert len(ring.calls) <= 3 + 2 * 10
 
 
 @pytest.mark.parametrize("start", ["", "\x01", "plain", "sealed:v1:", "sealed:v1:!!!", "sealed:v2:AQEAAAABAAAA"])
-def test_what_is_no_envelope_is_passed_over(database: Connection, start: str) -> None:
+def test_what_is_no_envelope_is_passed_over(tables: Connection, look: Look, start: str) -> None:
     """Plaintext that is still to be sealed is not the matter of this command."""
-    database.execute("INSERT INTO public.note (owner, t) VALUES (%s, %s)", (uuid4(), start))
-    database.execute('INSERT INTO "Wei rd".people VALUES (%s, %s)', (uuid4(), start.encode()))
-    assert compare(database, COLUMNS, Ring().census).values == 0
-
-
-def test_a_table_that_is_not_there_yet(database: Connection) -> None:
-    assert compare(database, [Column("portal.later", "x", "id")], Ring().census).complete
-
-
-def test_the_data_map_says_where_to_look() -> None:
-    place = {"table": "accounts.subject", "column": "name", "field": 1, "subject": "id"}
-    rows = [
-        {**place, "protection": "sealed"},
-        {**place, "protection": "open"},
-        {**place, "subject": None, "protection": "sealed"},
-    ]
-    assert columns({"data_map": rows}) == [Column("accounts.subject", "name", "id")]
+    tables.execute("INSERT INTO public.note (owner, t) VALUES (%s, %s)", (uuid4(), start))
+    tables.execute('INSERT INTO "Wei rd".people VALUES (%s, %s)', (uuid4(), start.encode()))
+    assert look(Ring()).values == 0
