@@ -18,6 +18,10 @@ from sensmail.keys.officer import fingerprint
 FIRST, SECOND = "/var/lib/sensmail-keyd/ring", "/var/lib/sensmail-keyd-second/ring"
 ROOTS, UNDER_WAY = "/etc/sensmail/keys/root", "/etc/sensmail/keys/root-change.json"
 APPROVED = "--reason 'host test' --approver privacy_officer"
+CHANGE = f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1"
+TOKENS = "/var/lib/sensmail-keyd-softhsm"
+CONFIGURATION = "/etc/sensmail/keyd.toml"
+UNITS = ("sensmail-keyd.service", "sensmail-keyd-provider.service")
 Trio = list[X25519PrivateKey]
 
 
@@ -79,10 +83,12 @@ def test_the_timers_command_finds_nothing_due(host: Host) -> None:
 
 def test_nothing_happens_without_the_approval_that_the_policy_asks(host: Host, work: str, officers: Trio) -> None:
     before = status(host)
-    for command in ("root", f"officers set {work}/a.pub {work}/b.pub {work}/c.pub --yes"):
+    for command in ("rotate --now root", f"officers set {work}/a.pub {work}/b.pub {work}/c.pub --yes"):
         for approver in ("", "--approver privacy_handler"):
             done = host.run(f"sensmail keys {command} --reason x {approver}")
-            assert (done.rc, "the policy asks for privacy_officer" in done.stderr) == (1, True), done.stderr
+            assert (done.rc, "the policy asks for the approval of privacy_officer" in done.stderr) == (1, True), (
+                done.stderr
+            )
     assert status(host) == before
 
 
@@ -107,7 +113,7 @@ def test_two_officers_open_a_copy_until_the_next_roll(host: Host, work: str, off
 
 def test_a_new_root_key(host: Host) -> None:
     before, old = status(host)["root"], host.check_output(f"ls {ROOTS}")
-    said = host.check_output(f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1")
+    said = host.check_output(CHANGE)
     assert said.splitlines()[-2].startswith("done")
     assert status(host)["root"] != before
     assert host.check_output(f"ls -A {ROOTS}") == str(int(old) + 1)
@@ -115,13 +121,13 @@ def test_a_new_root_key(host: Host) -> None:
     assert (row["파기 등급"], row["승인자"], bool(row["파기일"])) == ("덮어쓰기 (software)", "privacy_officer", True)
 
 
-@pytest.mark.parametrize("after", ["made", "destroyed"])
+@pytest.mark.parametrize("after", ["ready", "destroyed"])
 def test_a_root_change_that_was_killed_goes_on(host: Host, work: str, after: str) -> None:
     """Killed as soon as it says this; the next call completes it, with the approval of the first."""
     before = status(host)["root"]
     lines = f"{work}/lines"
     host.check_output(
-        f"sensmail keys rotate --now root {APPROVED} --approved-by Kim --reference 1 > {lines} & p=$!; "
+        f"{CHANGE} > {lines} & p=$!; "
         f"for i in $(seq 600); do grep -q ^{after} {lines} && kill -9 $p && break; sleep 0.02; done; wait $p || true"
     )
     assert "done" not in host.check_output(f"cat {lines}")
@@ -132,6 +138,69 @@ def test_a_root_change_that_was_killed_goes_on(host: Host, work: str, after: str
     assert not host.file(UNDER_WAY).exists
     assert status(host)["root"] != before
     assert len(host.check_output(f"ls -A {ROOTS}").split()) == 1
+
+
+@pytest.fixture
+def softhsm(host: Host) -> Iterator[str]:
+    """A software token that both units reach, and settings that want a root key in it; `file` is wanted again after."""
+    had = host.package("softhsm2").is_installed
+    host.check_output("apt-get -qq install -y --no-install-recommends softhsm2")
+    host.check_output(f"rm -rf {TOKENS}; install -d -m 700 -o sensmail-keyd {TOKENS} {TOKENS}/tokens")
+    host.check_output(f"echo 'directories.tokendir = {TOKENS}/tokens' > {TOKENS}/softhsm2.conf")
+    run = f"runuser -u sensmail-keyd -- env SOFTHSM2_CONF={TOKENS}/softhsm2.conf softhsm2-util"
+    host.check_output(f"{run} --init-token --free --label test --pin 123456 --so-pin 654321")
+    secret = "/etc/sensmail/keys/secrets/pkcs11-pin"
+    host.check_output(f"printf 123456 | systemd-creds encrypt --name=sensmail-secret_pkcs11-pin - {secret}")
+    for unit in UNITS:
+        folder = f"/run/systemd/system/{unit}.d"
+        lines = f"[Service]\nEnvironment=SOFTHSM2_CONF={TOKENS}/softhsm2.conf\nReadWritePaths={TOKENS}\n"
+        host.check_output(f"mkdir -p {folder} && printf %s %s > {folder}/token.conf", "%s", lines)
+    host.check_output(f"systemctl daemon-reload; cp -a {CONFIGURATION} {CONFIGURATION}.before")
+    table = (
+        'provider = "pkcs11"\nmodule = "/usr/lib/softhsm/libsofthsm2.so"\ntoken = "test"\nlabel = "root"\n'
+        'destruction = "software"\npin_credential = "sensmail-secret_pkcs11-pin"\n'
+    )
+    host.check_output(f"sed -i '/^provider/d' {CONFIGURATION} && printf %s %s >> {CONFIGURATION}", "%s", table)
+    yield run
+    host.check_output(f"cp -a {CONFIGURATION}.before {CONFIGURATION}; rm {CONFIGURATION}.before")
+    if "pkcs11" in status(host)["root"]:
+        host.check_output(CHANGE)
+    host.check_output(f"rm -r {TOKENS} {secret} {' '.join(f'/run/systemd/system/{unit}.d' for unit in UNITS)}")
+    host.check_output("systemctl daemon-reload")
+    if not had:
+        host.check_output("apt-get -qq purge -y --autoremove softhsm2")
+
+
+def test_the_root_key_moves_into_a_token_and_back(host: Host, softhsm: str, work: str) -> None:
+    """Real calls to SoftHSM2 by the sandboxed units; the command is killed before the token's key wraps anything."""
+    before, objects = status(host), f"{softhsm} --show-slots"
+    host.check_output("systemctl restart sensmail-keyd.service")  # other settings alone change nothing
+    assert status(host)["root"] == before["root"]
+    lines = f"{work}/lines"
+    host.check_output(
+        f"{CHANGE} > {lines} & p=$!; "
+        f"for i in $(seq 600); do grep -q ^remembered {lines} && kill -9 $p && break; sleep 0.02; done; wait $p || true"
+    )
+    assert host.file(UNDER_WAY).exists
+    said = host.check_output("sensmail keys rotate --now root --reason again")
+    assert said.startswith("taken up again: begun by")
+    assert not host.file(UNDER_WAY).exists
+    now = status(host)
+    assert "pkcs11, destruction software" in now["root"]
+    assert (now["keys"], now["place"]) == (before["keys"], before["place"])
+    assert host.check_output(f"ls -A {ROOTS}") == ""
+    assert "Initialized:      yes" in host.check_output(objects)
+    (row,) = (row for row in register(host, "root") if row["키 식별자"] == before["root"].partition(",")[0])
+    assert (row["보관 방식"], row["승인자"], bool(row["파기일"])) == ("file", "privacy_officer", True)
+    assert host.check_output("sensmail keys compare").endswith("0 without a key")
+    refused = host.run(CHANGE)
+    assert (refused.rc, "is the root in use" in refused.stderr) == (1, True), refused.stderr
+    host.check_output(f"cp -a {CONFIGURATION}.before {CONFIGURATION}")
+    host.check_output(CHANGE)
+    assert "file, destruction software" in status(host)["root"]
+    assert host.check_output(f"ls -A {ROOTS}") == "1"
+    (row,) = (row for row in register(host, "root") if row["보관 방식"] == "pkcs11")
+    assert (row["파기 등급"], bool(row["파기일"])) == ("덮어쓰기 (software)", True)
 
 
 @pytest.mark.parametrize("place", [SECOND, FIRST])

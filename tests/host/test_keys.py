@@ -99,7 +99,8 @@ def test_every_place_is_its_own_and_closed(host: Host) -> None:
 
 
 def test_units_are_fenced_in(host: Host) -> None:
-    for unit in (SERVICE, SETUP, "sensmail-keyd-recover.service", "sensmail-keyd-root@1.service", ROTATE):
+    units = (SETUP, "sensmail-keyd-recover.service", "sensmail-keyd-root@1.service", "sensmail-keyd-provider.service")
+    for unit in (SERVICE, ROTATE, *units):
         report = host.run(f"systemd-analyze security --no-pager {unit}").stdout
         exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
         assert exposure, unit
@@ -300,6 +301,7 @@ def softhsm(host: Host) -> Iterator[str]:
     home = "/var/lib/sensmail-keyd-test"
     host.check_output(f"rm -rf {home} && install -d -o sensmail-keyd {home} {home}/one {home}/two {home}/tokens")
     host.check_output(f"printf %s %s > {home}/keyd.toml", "%s", TOKEN.format(home=home))
+    host.check_output(f"echo '[]' > {home}/none")
     host.check_output(f"echo 'directories.tokendir = {home}/tokens' > {home}/softhsm2.conf")
     start = f"runuser -u sensmail-keyd -- env SOFTHSM2_CONF={home}/softhsm2.conf softhsm2-util"
     host.check_output(f"{start} --init-token --free --label test --pin 123456 --so-pin 654321")
@@ -316,7 +318,7 @@ def test_a_token_makes_the_root_key_and_opens_the_key_file(host: Host, softhsm: 
     unit = re.sub(r"^(Condition|LoadCredential|ReadWritePaths).*\n", "", unit, flags=re.MULTILINE)
     unit += f"""ReadWritePaths={softhsm}
 LoadCredentialEncrypted=sensmail-secret_pkcs11-pin:{softhsm}/pin
-BindReadOnlyPaths={softhsm}/keyd.toml:/etc/sensmail/keyd.toml
+BindReadOnlyPaths={softhsm}/keyd.toml:/etc/sensmail/keyd.toml {softhsm}/none:/etc/sensmail/keyd-roots.json
 Environment=SOFTHSM2_CONF={softhsm}/softhsm2.conf
 """
     name = "sensmail-token-test.service"
@@ -327,7 +329,7 @@ Environment=SOFTHSM2_CONF={softhsm}/softhsm2.conf
             assert re.search(rf"^{done} (a|the) key file in {softhsm}/one, ", last_words(host, name), re.MULTILINE)
         host.check_output(f"rm -r {softhsm}/tokens/*")
         assert host.run(f"systemctl start {name}").rc != 0
-        assert "check the token, its label and its PIN" in last_words(host, name)
+        assert "the token is not there" in last_words(host, name)
     finally:
         host.run(f"rm /run/systemd/system/{name}; systemctl daemon-reload; systemctl reset-failed {name}")
 

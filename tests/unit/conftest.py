@@ -18,6 +18,7 @@ from bench.cluster import cluster
 
 from sensmail.store import SUPERUSER, Connection, Settings, connect, settings
 from sensmail.store.roles import OWNER, grant_steps
+from unit.softhsm import make_token
 
 _NUMBERS = count()
 # Everybody may be anybody in this throw-away cluster, except `nobody`, who shows how peer authentication behaves.
@@ -66,6 +67,14 @@ def configured(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file.write_text(f'[database]\nhost = "{database.host}"\nport = {database.port}\nname = "{database.name}"\n')
     monkeypatch.setattr(settings, "SETTINGS_PATH", file)
     return database
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A SoftHSM2 token. Without SoftHSM2 the tests fail, they are not skipped: the provider would go untested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", str(make_token(tmp_path_factory.mktemp("softhsm"), "keys")))
+        yield "keys"
 
 
 @pytest.fixture(scope="session")

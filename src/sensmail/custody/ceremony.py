@@ -12,10 +12,11 @@ from typing import Literal
 from sensmail.custody import host, root_change
 from sensmail.custody.recover import Recovered, Request
 from sensmail.custody.root_change import Standing
+from sensmail.custody.root_host import RootHost
 from sensmail.keyd import policy, register
 from sensmail.keyd.caller import name_of, unit_of
 from sensmail.keyd.client import KeyService
-from sensmail.keyd.errors import KeyServiceError, Refused
+from sensmail.keyd.errors import KeyServiceError
 from sensmail.keyd.register import Why
 from sensmail.keys import Drill, Place, drill
 from sensmail.keys.officer import read
@@ -93,21 +94,14 @@ def change_root_here(service: KeyService, why: Why) -> Iterator[str]:
     """The root change on this host; a line for each step. See `root_change`.
 
     Raises:
-        Refused: not approved, or the root key does not lie on this host. KeyServiceError: repeat.
+        Refused: not approved. RootChangeError: what a provider said. KeyServiceError: repeat.
     """
-    machine = host.SystemdHost()
     if not root_change_begun():
         policy.read().keys.require_approval("root", why.approver)
     else:
-        machine.start()
-    provider = service.status().roots[-1].provider
-    if provider != "file":
-        raise Refused(
-            f"root provider {provider}: a root change is built for provider file only; recover onto a new host that "
-            "has the other root, and destroy the old one at its provider (docs/keys.md)"
-        )
+        host.start()
     ledger = partial(record, "keys.root")
-    yield from root_change.change_root(machine, _Running(service), ROOT_CHANGE, why, ledger, _root_destroyed)
+    yield from root_change.change_root(RootHost(), _Running(service), ROOT_CHANGE, why, ledger, _root_destroyed)
 
 
 class _Running:
@@ -130,6 +124,10 @@ class _Running:
 def _root_destroyed(identity: str, why: Why) -> None:
     with connect(register.ROLE) as connection:
         register.note(connection, register.RootDestroyed(identity, why))
+        ended = (each.key for each in register.lines(connection) if each.kind == "root" and each.destroyed)
+        if identity not in ended:
+            text = f"root {identity}: its end is not in the key register, which does not show it as retired yet"
+            raise root_change.RootChangeError(f"{text}; look at the journal of the service, and repeat")
 
 
 def recover_here(copy: Path, one: Path, two: Path, lost: list[str], why: Why) -> Recovered:

@@ -17,6 +17,7 @@ from sensmail.keys.roots import FileRoot
 
 DIRECTORY = Path("/etc/sensmail/keys/root")
 PREFIX = "sensmail-root_"
+DESTRUCTION = FileRoot.destruction
 _ENDING = ".destroyed"  # with a dot before it: systemd passes over such names
 SYSTEMD_CREDS = "systemd-creds"
 MAKE_UNIT = "sensmail-keyd-root@{}.service"  # makes the root key of a generation, see `make_root` the module

@@ -11,15 +11,18 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from sensmail.custody import credentials, recover
+from sensmail.custody import credentials, recover, root_key
 from sensmail.custody.recover import Recovered, Request
 from sensmail.keyd.errors import KeyServiceError
 
-SERVICE, SOCKET, RECOVER = "sensmail-keyd.service", "sensmail-keyd.socket", "sensmail-keyd-recover.service"
+SERVICE, SOCKET = "sensmail-keyd.service", "sensmail-keyd.socket"
+RECOVER, PROVIDER = "sensmail-keyd-recover.service", "sensmail-keyd-provider.service"
 ACCOUNT = "sensmail-keyd"
+Result = TypeVar("Result", Recovered, root_key.Answer)
 
 
 class UnitFailed(KeyServiceError):
@@ -39,37 +42,34 @@ def systemctl(*arguments: str) -> None:
         raise UnitFailed(f"systemctl {' '.join(arguments)}: {words}; {fix}")
 
 
-class SystemdHost:
-    """The host of a root change: credentials of systemd, and the unit that reads them when it starts."""
+def restart() -> None:
+    """The unit is ready when it answers (Type=notify); callers wait at its socket meanwhile."""
+    systemctl("reset-failed", SOCKET, SERVICE)  # restarts that were wanted do not count as failures
+    systemctl("restart", SERVICE)
 
-    def __init__(self, directory: Path = credentials.DIRECTORY) -> None:
-        self._directory = directory
 
-    def generations(self) -> list[int]:
-        """Numbers of the root credentials on disk, in order."""
-        return credentials.generations(self._directory)
+def start() -> None:
+    """Start it where it is down, as after a reboot in between."""
+    systemctl("reset-failed", SOCKET, SERVICE)
+    systemctl("start", SOCKET, SERVICE)
 
-    def make(self, generation: int) -> None:
-        """A new root credential, made where no key reaches swap or a core file."""
-        systemctl("start", credentials.MAKE_UNIT.format(generation))
 
-    def destroy(self, generation: int) -> None:
-        """Overwritten in place, synced, unlinked."""
-        credentials.destroy_root(generation, self._directory)
+def make_root(generation: int) -> None:
+    """A new root credential, made where no key reaches swap or a core file. Raises UnitFailed."""
+    systemctl("start", credentials.MAKE_UNIT.format(generation))
 
-    def sweep(self) -> None:
-        """Complete a destruction that was cut off."""
-        credentials.sweep(self._directory)
 
-    def restart(self) -> None:
-        """The unit is ready when it answers (Type=notify); callers wait at its socket meanwhile."""
-        systemctl("reset-failed", SOCKET, SERVICE)  # restarts that were wanted do not count as failures
-        systemctl("restart", SERVICE)
+def run_root_key(ask: root_key.Request) -> root_key.Answer:
+    """Run the unit that reaches the provider of a root key.
 
-    def start(self) -> None:
-        """Start it where it is down, as after a reboot in between."""
-        systemctl("reset-failed", SOCKET, SERVICE)
-        systemctl("start", SOCKET, SERVICE)
+    Raises:
+        UnitFailed: the text has the provider's own reason where it gave one.
+    """
+    with _staged(root_key.STAGE) as stage:
+        (stage / root_key.REQUEST).write_bytes(msgspec.json.encode(ask))
+        _give(stage)
+        systemctl("daemon-reload")
+        return _run_unit(PROVIDER, stage / root_key.RESULT, root_key.Answer)
 
 
 def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes] = ()) -> Recovered:
@@ -85,10 +85,12 @@ def run_recovery(ask: Request, copy: Path | None = None, pieces: Sequence[bytes]
     Raises:
         UnitFailed: the text has the recovery's own reason where it gave one.
     """
-    with _staged(ask, copy, pieces) as stage:
+    with _staged(recover.STAGE) as stage:
+        _lay_out(stage, ask, copy, pieces)
+        _give(stage)
         systemctl("daemon-reload")
         with _service_runs_again():
-            return _run_unit(stage)
+            return _run_unit(RECOVER, stage / recover.RESULT, Recovered)
 
 
 @contextmanager
@@ -100,29 +102,29 @@ def _service_runs_again() -> Iterator[None]:
         well = True
     finally:
         with nullcontext() if well else suppress(UnitFailed):
-            SystemdHost().start()
+            start()
 
 
-def _run_unit(stage: Path) -> Recovered:
+def _run_unit(unit: str, result: Path, kind: type[Result]) -> Result:
     reason = ""
     try:
-        systemctl("start", RECOVER)
+        systemctl("start", unit)
     except UnitFailed as failure:
         reason = str(failure)
-    done = _result(stage / recover.RESULT) or Recovered(error=reason or f"{RECOVER}: left no result; repeat")
-    if done.error or reason:
-        raise UnitFailed(done.error or reason)
+    done = _result(unit, result, kind)
+    if done is None or done.error or reason:
+        raise UnitFailed((done.error if done else "") or reason or f"{unit}: left no result; repeat")
     return done
 
 
-def _result(file: Path) -> Recovered | None:
+def _result(unit: str, file: Path, kind: type[Result]) -> Result | None:
     """What the unit left; its account may put anything there."""
     try:
-        return msgspec.json.decode(_plain_file(file), type=Recovered)
+        return msgspec.json.decode(_plain_file(file), type=kind)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        raise UnitFailed(f"{file}: cannot be read ({error}); look at `journalctl -u {RECOVER}`, and repeat") from error
+        raise UnitFailed(f"{file}: cannot be read ({error}); look at `journalctl -u {unit}`, and repeat") from error
 
 
 def _plain_file(path: Path) -> bytes:
@@ -143,21 +145,11 @@ def _plain_file(path: Path) -> bytes:
 
 
 @contextmanager
-def _staged(ask: Request, copy: Path | None, pieces: Sequence[bytes]) -> Iterator[Path]:
-    """What the unit reads, in memory (/run), for its account alone; gone afterwards."""
-    stage, owner = recover.STAGE, pwd.getpwnam(ACCOUNT)
+def _staged(stage: Path) -> Iterator[Path]:
+    """A directory for what a unit reads, in memory (/run); gone afterwards."""
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(mode=0o700)
     try:
-        if copy is not None:
-            (stage / recover.COPY).mkdir()
-            for file in sorted(copy.iterdir()):
-                if file.name == "snapshot" or file.name.startswith(("slot.", "journal.")):
-                    (stage / recover.COPY / file.name).write_bytes(_plain_file(file))
-        for name, data in zip(recover.PIECES, pieces, strict=False):
-            (stage / name).write_bytes(data)
-        (stage / recover.REQUEST).write_bytes(msgspec.json.encode(ask))
-        _give(stage, owner.pw_uid, owner.pw_gid)
         yield stage
     except OSError as error:
         text = f"{error.filename}: {error.strerror}; name a directory with slot, snapshot and journal"
@@ -166,7 +158,19 @@ def _staged(ask: Request, copy: Path | None, pieces: Sequence[bytes]) -> Iterato
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _give(stage: Path, uid: int, gid: int) -> None:
-    """Children first: whoever gets a directory may put links into it from then on."""
+def _lay_out(stage: Path, ask: Request, copy: Path | None, pieces: Sequence[bytes]) -> None:
+    if copy is not None:
+        (stage / recover.COPY).mkdir()
+        for file in sorted(copy.iterdir()):
+            if file.name == "snapshot" or file.name.startswith(("slot.", "journal.")):
+                (stage / recover.COPY / file.name).write_bytes(_plain_file(file))
+    for name, data in zip(recover.PIECES, pieces, strict=False):
+        (stage / name).write_bytes(data)
+    (stage / recover.REQUEST).write_bytes(msgspec.json.encode(ask))
+
+
+def _give(stage: Path) -> None:
+    """To the account of the key service. Children first: who gets a directory may put links into it from then on."""
+    owner = pwd.getpwnam(ACCOUNT)
     for path in (*sorted(stage.rglob("*"), reverse=True), stage):
-        os.chown(path, uid, gid, follow_symlinks=False)
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)

@@ -1,22 +1,26 @@
-"""The root change: a new root key, everything wrapped by it, and the end of the old one.
+"""The root change: a new root key at any provider, everything wrapped by it, and the end of the old one.
 
-Killed between any two steps, it is repeated and goes on: what is on disk and what the service says show how far it
-came and a small file keeps what cannot be seen any more, the old root's name and who approved. The old root is
-destroyed only when no place holds a slot of its any more.
+Killed between any two steps, it is repeated and goes on. Every step finds out whether it is done already: a small file
+keeps what cannot be seen any more, which root is old, which settings the new one has, and who approved. Both roots are
+remembered as in use before the service needs the second, and the old one is destroyed by its own provider only when no
+place holds a slot of its any more. Whatever a provider refuses ends the change where it is: no other root steps in.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
+from sensmail.custody import notes
 from sensmail.keyd.errors import KeyServiceError, RollIncomplete
 from sensmail.keyd.register import Why
+from sensmail.keyd.root_keys import RootInUse
+
+Table = Mapping[str, Any]
 
 
 class RootChangeError(KeyServiceError):
@@ -24,10 +28,10 @@ class RootChangeError(KeyServiceError):
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A root change under way: from the root of this name to the credential of this generation."""
+    """A root change under way: from this root to the one of these settings."""
 
-    old: str
-    generation: int
+    old: RootInUse
+    new: dict[str, Any]
     actor: str
     reason: str
     approver: str
@@ -39,22 +43,28 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Host(Protocol):
-    """What a root change does to the host."""
+    """What a root change does to the host. Each raises KeyServiceError with what the provider said."""
 
-    def generations(self) -> list[int]:
-        """Numbers of the root credentials on disk, in order."""
+    def in_use(self) -> list[RootInUse]:
+        """The roots that the service holds after its next start, oldest to newest."""
 
-    def make(self, generation: int) -> None:
-        """Make a new root credential; all of it is there, or nothing."""
+    def wanted(self, old: RootInUse) -> dict[str, Any]:
+        """Settings of the root that is to follow. Raises RootChangeError where they are those of the old one."""
 
-    def destroy(self, generation: int) -> None:
-        """Overwrite one in place and remove it."""
+    def remember(self, roots: list[RootInUse]) -> None:
+        """These are in use from now on; durable."""
 
-    def sweep(self) -> None:
-        """Complete a destruction that was cut off."""
+    def prepare(self, table: Table) -> str:
+        """See that there is this root key, and that it wraps and opens; returns its identity."""
+
+    def prove(self, root: RootInUse) -> None:
+        """See that this very key still opens."""
+
+    def destroy(self, root: RootInUse) -> str:
+        """See that this very key is gone, as far as its provider can; returns the class of destruction."""
 
     def restart(self) -> None:
-        """Let the service read the credentials anew; returns when it answers."""
+        """Let the service read anew which roots are in use; returns when it answers."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +86,6 @@ class Service(Protocol):
         """Roll, and wrap by the newest root."""
 
 
-_NO_ROOT = (
-    "the root key in use is not on this disk any more, only in the memory of the service: do not restart it. "
-    "Copy a place, and let two officers recover it on a new host (docs/keys.md)"
-)
 Ledger = Callable[[Why, Literal["done"], Mapping[str, str | int]], None]
 """Writes a governance record: who and why, outcome, details. Raises when it could not."""
 
@@ -102,21 +108,26 @@ def change_root(
     """
     change = read(state)
     if change is None:
-        if not host.generations():
-            raise RootChangeError(_NO_ROOT)
-        change = Change(service.standing().wrapped_by, max(host.generations()) + 1, why.actor, why.reason, why.approver)
-        _write(state, change)
-        yield f"begun: root {change.old[:8]}… is to be followed by generation {change.generation}"
+        change = _begin(host, service, why)
+        notes.write(state, msgspec.json.encode(change))
+        yield f"begun: root {_told(change.old)} is to be followed by one of provider {change.new['provider']}"
     else:
         yield f"taken up again: begun by {change.actor}, approved by {change.approver}: {change.reason}"
-    detail: dict[str, str | int] = {"root": change.old, "generation": change.generation}
+    detail: dict[str, str | int] = {"root": change.old.identity}
     ledger(change.why, "done", {**detail, "phase": "begin"})
-    yield from _replace(host, service, change)
-    yield from _end(host, service, change)
-    destroyed(change.old, change.why)
+    new = RootInUse(host.prepare(change.new), change.new)
+    if new.identity == change.old.identity:
+        raise RootChangeError(f"root {_told(new)}: is the one in use; {_OTHER}, then remove {state}, and repeat")
+    yield f"ready: root {_told(new)} wraps and opens"
+    yield from _replace(host, service, change, new)
+    yield from _end(host, service, change, new)
+    destroyed(change.old.identity, change.why)
     ledger(change.why, "done", {**detail, "phase": "end"})
     state.unlink()
     yield "done: recorded, and entered into the key register"
+
+
+_OTHER = "give the new one another label or key tag in the settings of role keys, run site.yml"
 
 
 def read(state: Path) -> Change | None:
@@ -130,23 +141,32 @@ def read(state: Path) -> Change | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as error:
-        fix = "look at `sensmail keys status`: if its root is of the highest generation, remove the file"
+        fix = "look at `sensmail keys status`: if one root alone is in use, remove the file"
         raise RootChangeError(f"{state}: {error}; {fix}") from error
 
 
-def _replace(host: Host, service: Service, change: Change) -> Iterator[str]:
-    if change.generation not in host.generations():
-        host.make(change.generation)
-        yield f"made: root credential generation {change.generation}"
+def _begin(host: Host, service: Service, why: Why) -> Change:
+    wrapped_by = service.standing().wrapped_by
+    old = next((each for each in host.in_use() if each.identity == wrapped_by), None)
+    if old is None:
+        text = f"root {wrapped_by}: wraps the key file, but is none of those that this host remembers"
+        raise RootChangeError(f"{text}; run site.yml, which looks, and repeat")
+    host.prove(old)
+    return Change(old, host.wanted(old), why.actor, why.reason, why.approver)
+
+
+def _replace(host: Host, service: Service, change: Change, new: RootInUse) -> Iterator[str]:
+    if new not in host.in_use():
+        host.remember([change.old, new])
+        yield "remembered: both roots are in use"
     standing = service.standing()
-    if standing.wrapped_by == change.old:
-        if standing.held <= {change.old}:
-            if min(host.generations()) == change.generation:
-                raise RootChangeError(_NO_ROOT)
+    if standing.wrapped_by == change.old.identity:
+        if new.identity not in standing.held:
+            host.prove(change.old)  # else the service would not come back
             host.restart()
             yield "restarted: the service holds both roots"
-        if service.standing().held <= {change.old}:
-            text = f"the service does not see root generation {change.generation}; look at its journal"
+        if new.identity not in service.standing().held:
+            text = f"the service does not hold root {_told(new)}; look at its journal"
             raise RootChangeError(f"{text}, repair, and repeat this command")
         service.rewrap(change.why)
         yield "rolled: a new epoch is wrapped by the new root"
@@ -155,33 +175,22 @@ def _replace(host: Host, service: Service, change: Change) -> Iterator[str]:
         yield "rolled: the earlier epoch is gone from every place"
 
 
-def _end(host: Host, service: Service, change: Change) -> Iterator[str]:
+def _end(host: Host, service: Service, change: Change, new: RootInUse) -> Iterator[str]:
     standing = service.standing()
-    if standing.wrapped_by == change.old or not standing.settled:
+    if standing.wrapped_by != new.identity or not standing.settled:
         raise RollIncomplete(
             "a place may still hold a slot of the old root, which is kept; see `sensmail keys status`, repair, repeat"
         )
-    host.sweep()
-    for generation in host.generations():
-        if generation < change.generation:
-            host.destroy(generation)
-            yield f"destroyed: root credential generation {generation}"
-    if change.old in standing.held:
+    yield f"destroyed: root {_told(change.old)} (class {host.destroy(change.old)})"
+    if host.in_use() != [new]:
+        host.remember([new])
+        yield "remembered: the new root alone is in use"
+    if change.old.identity in standing.held:
         host.restart()
         yield "restarted: the service holds the new root alone"
-    if change.old in service.standing().held:
+    if change.old.identity in service.standing().held:
         raise RootChangeError("the service still holds the old root; look at its journal, and repeat this command")
 
 
-def _write(state: Path, change: Change) -> None:
-    fresh = state.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(change))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(state)
-    directory = os.open(state.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _told(root: RootInUse) -> str:
+    return f"{root.identity[:8]}… of provider {root.provider}"

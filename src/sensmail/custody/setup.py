@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sensmail.custody import credentials
-from sensmail.keys import KeyFailure, snapshot
+from sensmail.custody import credentials, notes
+from sensmail.custody.root_host import file_table
+from sensmail.keyd import root_keys, settings
+from sensmail.keyd.root_keys import RootInUse
+from sensmail.keys import KeyFailure, Place, slot, snapshot
 from sensmail.keys.errors import KeyFileMissing, PlaceEmpty
-from sensmail.keys.files import Files
 
 MARKER = Path("/etc/sensmail/keys/initialised")
 SECRETS = Path("/etc/sensmail/keys/secrets")
@@ -35,6 +37,7 @@ class Layout:
         places: directories of the key file, the leading one first.
         root: directory of the root credentials; None where the root key lies with another provider.
         secrets: names of the credentials that the provider needs, in `secrets_in`.
+        configuration: of the key service; beside it stands which root is in use.
     """
 
     places: tuple[Path, ...]
@@ -42,6 +45,7 @@ class Layout:
     secrets: tuple[str, ...] = ()
     secrets_in: Path = SECRETS
     marker: Path = MARKER
+    configuration: Path = settings.PATH
 
 
 @dataclass
@@ -98,6 +102,10 @@ def ensure(layout: Layout, *, check: bool = False, make_file: Callable[[], None]
     holding = [place for place in layout.places if _holds(place)]
     if layout.marker.exists():
         _require_whole(layout, holding)
+        if not _note(layout).exists():
+            outcome.steps.append(f"remember in {_note(layout)} which root is in use")
+            if not check:
+                _remember_root(layout)
         return outcome
     _require_secrets(layout)
     if layout.root and not credentials.generations(layout.root):
@@ -107,9 +115,31 @@ def ensure(layout: Layout, *, check: bool = False, make_file: Callable[[], None]
             make_root(1)
     outcome.steps.append(f"make the key file in {', '.join(map(str, layout.places))}")
     if not check:
+        if not holding:
+            _note(layout).unlink(missing_ok=True)  # of an earlier key file: the wanted root makes this one
         make_file()
+        _require_made(layout)
+        _remember_root(layout)
         _mark(layout)
     return outcome
+
+
+def _note(layout: Layout) -> Path:
+    return layout.configuration.with_name(root_keys.PATH.name)
+
+
+def _remember_root(layout: Layout) -> None:
+    """Other settings come into force by a root change only. The slot names the key that wraps."""
+    table = settings.load(layout.configuration).root
+    if layout.root:
+        table = file_table(credentials.generations(layout.root)[-1])
+    place = Place(layout.places[0])
+    head = snapshot.header(place.read(snapshot.NAME) or b"", f"{place}: {snapshot.NAME}")
+    held = slot.parse(place.read(slot.name(head.epoch)), f"{place}: {slot.name(head.epoch)}")
+    try:
+        notes.write(_note(layout), root_keys.encode([RootInUse(held.root.hex(), dict(table))]), 0o644)
+    except OSError as error:
+        raise SetupError(f"{_note(layout)}: {error.strerror}; run again") from error
 
 
 def _holds(place: Path) -> bool:
@@ -144,17 +174,17 @@ def _refuse_strange(root: Path, holding: Sequence[Path]) -> None:
         raise SetupError(f"{text}: bring the root key back, or follow docs/keys.md, recovery; nothing was changed")
 
 
-def _mark(layout: Layout) -> None:
-    """Remember durably that there is a key file."""
+def _require_made(layout: Layout) -> None:
     for place in layout.places:
         if not _holds(place):
             raise KeyFileMissing(f"{place}: {UNIT} ended well, but there is no key file; look at its journal")
+
+
+def _mark(layout: Layout) -> None:
+    """Remember durably that there is a key file."""
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    files, beside = Files(), layout.marker.with_name(f".{layout.marker.name}.new")
     try:
-        files.create(beside, f"{made}\n".encode())
-        files.rename(beside, layout.marker)
-        files.fsync_directory(layout.marker.parent)
+        notes.write(layout.marker, f"{made}\n".encode())
     except OSError as error:
         raise SetupError(f"{layout.marker}: {error.strerror}; run again") from error
 

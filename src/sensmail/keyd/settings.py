@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensmail.keyd import policy
+from sensmail.keyd import policy, root_keys
 from sensmail.keyd.protocol import SOCKET
 from sensmail.keys import Root
 from sensmail.keys.errors import SettingsError
@@ -27,31 +27,41 @@ class Settings:
     Attributes:
         places: directories of the key file; the first leads.
         lost: directories of places that were destroyed physically.
-        root: the table, or tables, of `keys.provider.make_roots`.
+        root: the table of `keys.provider.make_roots`: which root is wanted.
+        in_use: which root keys there are; none on a host that has made no key file yet.
         socket: where to listen when systemd does not hand the socket over.
         policy: what callers may do.
     """
 
     places: tuple[Path, ...]
-    root: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    root: Mapping[str, Any]
     lost: tuple[Path, ...] = ()
+    in_use: tuple[root_keys.RootInUse, ...] = ()
     socket: Path = SOCKET
     policy: Path = policy.PATH
 
     def roots(self) -> list[Root]:
-        """The root keys at hand, oldest to newest; their credentials lie in $CREDENTIALS_DIRECTORY.
+        """The root keys in use, oldest to newest, else the wanted ones; credentials lie in $CREDENTIALS_DIRECTORY.
 
         Raises:
             SettingsError: unknown provider or setting, or a credential is missing.
         """
-        directory = os.environ.get(CREDENTIALS)
-        if not directory:
-            raise SettingsError(f"${CREDENTIALS} is not set: start this as a unit of systemd with its credentials")
-        return make_roots(self.root, Path(directory))
+        directory = credentials()
+        if self.in_use:
+            return [each.open(directory) for each in self.in_use]
+        return make_roots(self.root, directory)
+
+
+def credentials() -> Path:
+    """Where this unit finds its credentials. Raises SettingsError."""
+    directory = os.environ.get(CREDENTIALS)
+    if not directory:
+        raise SettingsError(f"${CREDENTIALS} is not set: start this as a unit of systemd with its credentials")
+    return Path(directory)
 
 
 def load(path: Path = PATH) -> Settings:
-    """Read the settings.
+    """Read the settings, and beside them which root keys are in use.
 
     Raises:
         SettingsError: missing, not TOML, or with a key or a type that is not known.
@@ -64,12 +74,13 @@ def load(path: Path = PATH) -> Settings:
     if unknown := sorted(table.keys() - _KNOWN):
         raise SettingsError(f"{path}: {', '.join(unknown)} is not known; known are {', '.join(sorted(_KNOWN))}")
     root = table.get("root", {})
-    if not isinstance(root, dict | list):
+    if not isinstance(root, dict):
         raise SettingsError(f"{path}: root must be a table [root]; {fix}")
     return Settings(
         places=_paths(path, "places", table.get("places")),
         lost=_paths(path, "lost", table.get("lost", [])),
         root=root,
+        in_use=tuple(root_keys.read(path.with_name(root_keys.PATH.name))),
         socket=_paths(path, "socket", [table.get("socket", str(SOCKET))])[0],
         policy=_paths(path, "policy", [table.get("policy", str(policy.PATH))])[0],
     )

@@ -138,3 +138,7 @@ class PiecesRoot:
     def destroy(self) -> None:
         """Refused."""
         raise RootUnavailable("the officers' keys are not this system's to destroy")
+
+    def gone(self) -> bool:
+        """Never: two officers hold them."""
+        return False

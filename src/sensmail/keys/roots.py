@@ -46,6 +46,9 @@ class Root(Protocol):
     def destroy(self) -> None:
         """Make the root key unusable for good, as far as `destruction` says. Raises RootUnavailable."""
 
+    def gone(self) -> bool:
+        """Whether the provider answers that it has no such key, or for deletion only. Raises RootUnavailable."""
+
 
 Roots = Root | Sequence[Root]  # the generations that are at hand, oldest to newest
 
@@ -141,6 +144,10 @@ class FileRoot:
             self._files.fsync_directory(self._stored.parent)
         except OSError as error:
             raise RootUnavailable(f"{self._stored}: not destroyed: {error.strerror}") from error
+
+    def gone(self) -> bool:
+        """Whether there is no such file."""
+        return not self._stored.exists()
 
     def _box(self) -> Box:
         return Box(derive(self._key(), b"sensmail root wrap v1"))

@@ -32,9 +32,14 @@ SCHEDULED = Destruction(
     "That no copy is left then is the provider's word; its effect was not checked against the real service.",
 )
 _PREFIX = "ncpkms:"
+_REVOKED = "REVOKE"  # waits for its deletion; the others are ENABLE and DISABLE
 _MAX_ANSWER = 65_536  # bytes
 _FIRST_PAUSE = 0.2  # seconds; doubles with every attempt
 _PASSING = {429, 500, 502, 503, 504}
+
+
+class _KeyUnknown(RootUnavailable):
+    """The KMS answers that it has no key of this tag."""
 
 
 class NcloudKmsRoot:
@@ -112,6 +117,13 @@ class NcloudKmsRoot:
         """Request the key's deletion, which happens 72 hours later."""
         self._call("request-deletion", None)
 
+    def gone(self) -> bool:
+        """Whether the key waits for its deletion (status REVOKE), or is deleted: the KMS knows it no longer."""
+        try:
+            return self._text(self._call("", None), "status") == _REVOKED
+        except _KeyUnknown:
+            return True
+
     def _text(self, data: Mapping[str, Any], name: str) -> str:
         value = data.get(name)
         if not isinstance(value, str) or not value:
@@ -119,20 +131,25 @@ class NcloudKmsRoot:
         return value
 
     def _call(self, verb: str, body: Mapping[str, str] | None) -> Mapping[str, Any]:
-        """One request and, while something passing is in the way, further attempts; the answer's `data`."""
+        """One request and, while something passing is in the way, further attempts; the answer's `data`.
+
+        `verb` is the last part of the path; an empty one asks for the key's own information.
+        """
         end, pause = time.monotonic() + self._seconds, _FIRST_PAUSE
         while True:
             status, answer, reason = self._attempt(verb, body, end - time.monotonic())
             if status == 200 and isinstance(answer.get("data"), dict) and answer.get("code") == "SUCCESS":
                 return dict(answer["data"])
-            reason = reason or _reason(status, answer)
+            reason = f"{verb or 'key info'}: {reason or _reason(status, answer)}"
             if verb == "decrypt" and status == 400:
-                raise WrongRoot(f"{self}: decrypt: {reason}; it was encrypted by another key, or the slot was changed")
+                raise WrongRoot(f"{self}: {reason}; it was encrypted by another key, or the slot was changed")
             if status is not None and status not in _PASSING:
-                raise RootUnavailable(f"{self}: {verb}: {reason}; {_FIXES.get(status, 'check endpoint and key tag')}")
+                # Only the service itself knows keys; the gateway before it says 404 to a wrong path.
+                kind = _KeyUnknown if status == 404 and "responseError" in answer else RootUnavailable
+                raise kind(f"{self}: {reason}; {_FIXES.get(status, 'check endpoint and key tag')}")
             wait = pause * random.uniform(0.5, 1.5)
             if time.monotonic() + wait >= end:
-                raise RootUnavailable(f"{self}: {verb}: {reason}; gave up after {self._seconds:g} s, try again later")
+                raise RootUnavailable(f"{self}: {reason}; gave up after {self._seconds:g} s, try again later")
             time.sleep(wait)
             pause *= 2
 
@@ -140,13 +157,14 @@ class NcloudKmsRoot:
         self, verb: str, body: Mapping[str, str] | None, seconds: float
     ) -> tuple[int | None, Mapping[str, Any], str]:
         """Status, JSON object and no reason; or no status, nothing and the reason why no answer came."""
-        path = f"/kms/v1/keys/{quote(self._tag, safe='')}/{verb}"
-        headers = self._signed("POST", path)
+        method = "POST" if verb else "GET"
+        path = f"/kms/v1/keys/{quote(self._tag, safe='')}" + (f"/{verb}" if verb else "")
+        headers = self._signed(method, path)
         data = None
         if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         try:
-            status, content = self._exchange(path, data, headers, seconds)
+            status, content = self._exchange(method, path, data, headers, seconds)
         except (urllib3.exceptions.HTTPError, TimeoutError) as error:
             return None, {}, f"no answer ({type(error).__name__})"
         try:
@@ -155,11 +173,13 @@ class NcloudKmsRoot:
             parsed = None
         return status, parsed if isinstance(parsed, dict) else {}, ""
 
-    def _exchange(self, path: str, data: bytes | None, headers: dict[str, str], seconds: float) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str], seconds: float
+    ) -> tuple[int, bytes]:
         """Status and body. Raises HTTPError, and TimeoutError for a body that trickles on beyond `seconds`."""
         end, content = time.monotonic() + seconds, b""
         answer = self._pool.request(
-            "POST",
+            method,
             self._base + path,
             body=data,
             headers=headers,

@@ -30,6 +30,15 @@ DESTRUCTIONS: dict[str, Destruction] = {each.name: each for each in (HARDWARE, S
 # SoftHSM2 answers a failed tag with CKR_GENERAL_ERROR, other tokens with one of the first two.
 _NOT_OPENED = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange, pkcs11.ArgumentsBad, pkcs11.GeneralError)
 
+_PIN = "enter the right PIN on the host (roles/keys/README.md); a token locks itself after a few wrong ones"
+_FIXES: tuple[tuple[type[Exception], str], ...] = (
+    (pkcs11.PinIncorrect, f"the PIN is wrong: {_PIN}"),
+    (pkcs11.PinLenRange, f"the PIN is wrong: {_PIN}"),
+    (pkcs11.PinLocked, "the PIN is locked after too many wrong ones: the token's security officer unlocks it"),
+    (pkcs11.NoSuchToken, "the token is not there: is it plugged in, and is its label right?"),
+    (RuntimeError, "the module cannot be loaded: install the package that holds it (keys_packages)"),
+)
+
 
 class Pkcs11Root:
     """An AES-256 key, sensitive and not extractable, in one token. Each call logs in and out again."""
@@ -86,6 +95,11 @@ class Pkcs11Root:
             for each in found:
                 each.destroy()
 
+    def gone(self) -> bool:
+        """Whether the token answers, lets us in, and holds no key of this label."""
+        with self._session() as session:
+            return not self._objects(session)
+
     @contextmanager
     def _key(self) -> Iterator[Any]:
         with self._session() as session:
@@ -106,6 +120,5 @@ class Pkcs11Root:
                 yield session
         except (pkcs11.PKCS11Error, RuntimeError) as error:
             reason = type(error).__name__ if not str(error) else f"{type(error).__name__}: {error}"
-            raise RootUnavailable(
-                f"{self}: {self._module}: {reason}; check the token, its label and its PIN"
-            ) from error
+            fix = next((text for kind, text in _FIXES if isinstance(error, kind)), "check the token and its label")
+            raise RootUnavailable(f"{self}: {self._module}: {reason}; {fix}") from error

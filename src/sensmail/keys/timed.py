@@ -47,6 +47,10 @@ class TimedRoot:
         """As the root. After a time-out it is not known whether the key is destroyed."""
         self._within(self._root.destroy)
 
+    def gone(self) -> bool:
+        """As the root."""
+        return self._within(self._root.gone)
+
     def _within(self, call: Callable[[], Result]) -> Result:
         done = threading.Event()
         results: list[Result] = []

@@ -28,7 +28,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     keys = tmp_path / "keys"
     monkeypatch.setattr(setup, "make_root", lambda generation: credentials.make_root(generation, keys / "root"))
     places = (tmp_path / "first", tmp_path / "second")
-    return Layout(places, keys / "root", (), keys / "secrets", keys / "initialised")
+    configuration = tmp_path / "keyd.toml"
+    configuration.write_text(f'places = ["{places[0]}", "{places[1]}"]\n[root]\nprovider = "file"\n')
+    return Layout(places, keys / "root", (), keys / "secrets", keys / "initialised", configuration)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from sensmail.custody import setup
 from sensmail.custody.setup import Layout, SetupError, ensure
+from sensmail.keyd import root_keys
 from sensmail.keys import KeyFailure, Keyring, Place, snapshot
 from sensmail.keys.errors import KeyFileExists, KeyFileMissing, PlaceEmpty, WrongRoot
 from sensmail.keys.files import Files
@@ -24,6 +25,10 @@ def ring_of(layout: Layout) -> Keyring:
     return Keyring.open([Place(each) for each in layout.places], [root_key(layout)])
 
 
+def note(layout: Layout) -> Path:
+    return layout.configuration.with_name("keyd-roots.json")
+
+
 def everything(layout: Layout) -> dict[Path, bytes]:
     return {each: each.read_bytes() for each in layout.marker.parents[1].rglob("*") if each.is_file()}
 
@@ -33,6 +38,9 @@ def test_a_bare_host_gets_root_key_key_file_and_marker(layout: Layout, make_file
     assert len(outcome.steps) == 2
     with ring_of(layout) as ring:
         assert set(ring.status().places.values()) == {"in step"}
+    (root,) = root_keys.read(note(layout))
+    assert root.identity == root_key(layout).identity().hex()
+    assert root.table == {"provider": "file", "credential": "sensmail-root_1"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", layout.marker.read_text())
 
 
@@ -41,6 +49,26 @@ def test_the_second_time_changes_nothing(layout: Layout, make_file: Make) -> Non
     before = everything(layout)
     assert ensure(layout, make_file=make_file).steps == []
     assert everything(layout) == before
+
+
+def test_which_root_is_in_use_is_remembered_once_and_never_by_other_settings(layout: Layout, make_file: Make) -> None:
+    note(layout).write_text("of an earlier key file")
+    ensure(layout, make_file=make_file)
+    before = note(layout).read_bytes()
+    layout.configuration.write_text(layout.configuration.read_text().replace('"file"', '"pkcs11"'))
+    assert ensure(layout, make_file=make_file).steps == []
+    assert note(layout).read_bytes() == before
+
+
+def test_a_host_that_was_set_up_before_there_was_a_note(layout: Layout, make_file: Make) -> None:
+    ensure(layout, make_file=make_file)
+    before = note(layout).read_bytes()
+    note(layout).unlink()
+    (step,) = ensure(layout, check=True, make_file=make_file).steps
+    assert "which root is in use" in step
+    assert not note(layout).exists()
+    assert ensure(layout, make_file=make_file).steps == [step]
+    assert note(layout).read_bytes() == before
 
 
 def test_check_mode_tells_and_makes_nothing(layout: Layout, make_file: Make) -> None:

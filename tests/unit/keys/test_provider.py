@@ -135,13 +135,17 @@ class Slow:
     def destroy(self) -> None:
         self.identity()
 
+    def gone(self) -> bool:
+        self.identity()
+        return True
+
 
 def test_a_root_that_hangs_is_unavailable_and_costs_one_thread() -> None:
     slow = Slow()
     root = TimedRoot(slow, 0.1)
     before, begin = threading.active_count(), time.monotonic()
     calls: list[Callable[[], object]] = [
-        root.identity, lambda: root.wrap(b"k", b"c"), lambda: root.unwrap(b"w", b"c"), root.destroy,
+        root.identity, lambda: root.wrap(b"k", b"c"), lambda: root.unwrap(b"w", b"c"), root.destroy, root.gone,
     ]  # fmt: skip
     for call in calls:
         with pytest.raises(RootUnavailable, match=r"no answer within|still hangs"):
@@ -154,6 +158,7 @@ def test_a_root_that_hangs_is_unavailable_and_costs_one_thread() -> None:
     with pytest.raises(WrongRoot, match="wrong 7763"):
         root.unwrap(b"w", b"c")
     root.destroy()
+    assert root.gone()
     assert root.identity() == b"i" * 16
 
 

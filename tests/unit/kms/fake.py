@@ -98,6 +98,8 @@ class FakeKms:
         self._authenticate(method, path, headers)
         self._throttle()
         parts = path.split("/")
+        if method == "GET" and parts[:4] == ["", "kms", "v1", "keys"] and len(parts) == 5:
+            return self._info(parts[4], body)
         if method != "POST" or parts[:4] != ["", "kms", "v1", "keys"] or len(parts) != 6 or parts[5] not in MEMBERS:
             raise gateway(404)
         tag, verb = parts[4], parts[5]
@@ -173,7 +175,18 @@ class FakeKms:
 
     def _end(self, tag: str, _asked: dict[str, str]) -> dict[str, Any]:
         self.ending.add(tag)
-        return {"keyTag": tag, "status": "DELETION_REQUESTED"}  # assumed: members
+        return {"keyTag": tag, "status": "REVOKE", "statusDate": int(time.time() * 1000)}
+
+    def _info(self, tag: str, body: bytes) -> dict[str, Any]:
+        """Get Key Info; of its members those that matter here."""
+        self.seen.append("info")
+        if body:
+            raise service(400, "1001", "no body is expected")
+        if tag not in self.keys:
+            raise service(404, "1002", "key not found")
+        status = "REVOKE" if tag in self.ending else "ENABLE"
+        info = {"keyTag": tag, "keyType": "AES256", "status": status, "currentVersion": len(self.keys[tag])}
+        return {"code": "SUCCESS", "data": info}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -126,8 +126,13 @@ def test_a_keyring_under_it(kms: FakeKms, make: Make, tmp_path: Path) -> None:
 def test_destruction_is_a_request(kms: FakeKms, make: Make) -> None:
     root = make()
     wrapped = root.wrap(KEY, b"")
+    assert not root.gone()
     root.destroy()
     assert kms.ending == {TAG}
+    assert root.gone()
+    del kms.keys[TAG]  # 72 hours later
+    assert root.gone()
+    kms.make_key(TAG)
     for attempt in (lambda: root.unwrap(wrapped, b""), lambda: root.wrap(KEY, b""), root.destroy):
         with pytest.raises(RootUnavailable, match="not available"):
             attempt()
@@ -188,6 +193,15 @@ def test_a_wrong_secret_a_wrong_tag_and_a_wrong_clock(kms: FakeKms, make: Make) 
     kms.clock_ms = 6 * 60 * 1000
     with pytest.raises(RootUnavailable, match="this host's clock"):
         make().wrap(KEY, b"")
+
+
+@pytest.mark.parametrize("fault", ["404", "401", "503", "hang", "html", "empty"])
+def test_who_is_not_the_service_does_not_say_that_a_key_is_gone(kms: FakeKms, make: Make, fault: str) -> None:
+    kms.faults = [fault] * 9
+    with pytest.raises(RootUnavailable):
+        make(seconds=0.5).gone()
+    with pytest.raises(RootUnavailable):
+        make(secret_key="wrong").gone()
 
 
 def test_a_server_that_is_not_trusted(kms: FakeKms) -> None:
