@@ -35,6 +35,10 @@ class Openings:
         with self._lock:
             return sorted(self._doubtful)
 
+    def at_hand(self, count: int) -> bool:
+        """Whether so many can be taken without the disk."""
+        return len(self._free) >= count
+
     def take(self, count: int) -> list[int]:
         """The lowest free numbers, in order; then `used`, `give_back` or `doubt` of exactly these.
 

@@ -1,14 +1,13 @@
 """Records before anything is opened: whoever asks waits until theirs is durable, or gets an error and nothing.
 
-Several writers take what waits, each in a thread and a session of its own: their commits reach the disk together, and
-all that one finds waiting is one commit. See `writer`.
+Several writers take what waits, each in a session of its own: their commits reach the disk together, and all that one
+finds waiting is one commit. See `writer`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 from collections.abc import Callable, Sequence
 
@@ -26,13 +25,14 @@ WAIT_S = 20.0  # for a record; the client's own patience is longer
 
 
 class Recorder:
-    """Start it, `await record(...)`, stop it."""
+    """Start it, `await record(...)`, stop it; all in one event loop."""
 
     def __init__(self, openings: Openings, connect: Callable[[], Connection]) -> None:
         self._openings = openings
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
         settling = threading.Lock()
-        self._writers = [Writer(number, openings, connect, self._jobs, settling) for number in range(WRITERS)]
+        self._writers = [Writer(openings, connect, self._jobs, settling) for _ in range(WRITERS)]
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def state(self) -> str:
@@ -41,15 +41,16 @@ class Recorder:
 
     def start(self) -> None:
         """Connect, write void records for what an earlier process left open, then serve."""
-        for each in self._writers:
-            each.start()
+        self._tasks = [asyncio.create_task(each.run()) for each in self._writers]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Write what is waiting, close the sessions, give unused opening numbers back."""
         for _ in self._writers:
-            self._jobs.put(None)
-        for each in self._writers:
-            each.join()
+            self._jobs.put_nowait(None)
+        _, late = await asyncio.wait(self._tasks, timeout=WAIT_S)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             self._openings.release()
         except KeyFailure as failure:
@@ -65,9 +66,8 @@ class Recorder:
         Raises:
             Unavailable: none of them counts. BadRequest: the database refuses what they say.
         """
-        loop = asyncio.get_running_loop()
-        job = Job(entries, openings, loop, loop.create_future())
-        self._jobs.put(job)
+        job = Job(entries, openings, asyncio.get_running_loop().create_future())
+        self._jobs.put_nowait(job)
         try:
             async with asyncio.timeout(WAIT_S):
                 await job.done

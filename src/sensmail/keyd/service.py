@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -51,18 +51,24 @@ def run(settings: Settings, *, memory_locked: bool = True, who: Identify = ident
         admin = Administration(ring, roots, recorder, openings, database)
         acts = Acts(ring, roots, recorder, admin, memory_locked)
         app = App(RightsFile(settings.policy), acts, recorder, who)
-        recorder.start()
         try:
-            asyncio.run(_serve(app, settings.socket, admin.reconcile_soon))
+            asyncio.run(_recording(recorder, _serve(app, settings.socket, admin.reconcile_soon)))
         finally:
             acts.close()
             admin.close()
-            recorder.stop()
 
 
 def database() -> Connection:
     """A session as the key service. Raises Unreachable."""
     return connect(ROLE)
+
+
+async def _recording(recorder: Recorder, work: Awaitable[None]) -> None:
+    recorder.start()
+    try:
+        await work
+    finally:
+        await recorder.stop()
 
 
 async def _serve(app: App, path: Path, at_start: Callable[[], None]) -> None:

@@ -1,15 +1,17 @@
-"""One writer of records: a thread with a session on the primary, one commit for all who wait when it looks.
+"""One writer of records: a session on the primary, one commit for all who wait when it looks.
 
 A record counts once its commit is durable and every returned row was checked. Where it fails, whoever asked gets an
 error. Writers share the jobs and the opening numbers; a number that may or may not have its record is settled by one of
 them at a time, before anything more is written.
+
+Writers run in the event loop, because handing each record to a thread costs more than the record. What may take long
+and is rare goes to a thread: connecting, settling, and taking a new block of numbers from the key file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ import psycopg
 from sensmail.keyd.errors import BadRequest, Unavailable
 from sensmail.keyd.openings import Openings
 from sensmail.keys import KeyFailure
-from sensmail.ledger import Entry, LedgerError, insert, missing_openings
+from sensmail.ledger import Entry, Inserts, LedgerError, insert, missing_openings
 from sensmail.store import Connection, StoreError
 
 LOG = logging.getLogger(__name__)
@@ -36,87 +38,86 @@ class Job:
 
     entries: Sequence[Entry]
     numbered: bool
-    loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
-    error: Exception | None = None
+
+    def answer(self, error: Exception | None) -> None:
+        """Tell whoever waits still."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
 
 
-class Writer(threading.Thread):
+class Writer:
     """Takes jobs until it takes None, which is its own; the others have theirs."""
 
     CONNECTED = "connected"
 
     def __init__(
         self,
-        number: int,
         openings: Openings,
         connect: Callable[[], Connection],
-        jobs: queue.SimpleQueue[Job | None],
+        jobs: asyncio.Queue[Job | None],
         settling: threading.Lock,
     ) -> None:
-        super().__init__(name=f"writer {number}", daemon=True)
         self._openings, self._connect, self._jobs, self._settling = openings, connect, jobs, settling
         self._connection: Connection | None = None
+        self._inserts: Inserts | None = None
         self.state = "not connected yet"  # or CONNECTED, or what is wrong
 
-    def run(self) -> None:
-        """See threading.Thread."""
-        self._idle()
-        while True:
-            try:
-                first = self._jobs.get(timeout=_PAUSE_S)
-            except queue.Empty:
-                self._idle()
-                continue
-            if first is None:
-                break
-            self._write([first, *self._waiting(len(first.entries))])
-        if self._connection is not None:
-            self._connection.close()
+    async def run(self) -> None:
+        """Until None comes, or cancelled: then a number whose commit was under way is in doubt."""
+        try:
+            await self._idle()
+            while True:
+                try:
+                    async with asyncio.timeout(_PAUSE_S):
+                        first = await self._jobs.get()
+                except TimeoutError:
+                    await self._idle()
+                    continue
+                if first is None:
+                    break
+                await self._write([first, *self._waiting(len(first.entries))])
+        finally:
+            self._close()
 
     def _waiting(self, rows: int) -> list[Job]:
         found: list[Job] = []
-        while rows < MAX_ROWS:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
+        while rows < MAX_ROWS and not self._jobs.empty():
+            job = self._jobs.get_nowait()
             if job is None:  # nothing follows it but those of the others
-                self._jobs.put(None)
+                self._jobs.put_nowait(None)
                 break
             found.append(job)
             rows += len(job.entries)
         return found
 
-    def _idle(self) -> None:
+    async def _idle(self) -> None:
         """Notice a lost session, and settle what is in doubt, without anybody waiting for it."""
-        if self._connection is None or self._openings.doubtful:
-            try:
-                self._session()
-            except Unavailable as error:
-                LOG.debug("%s", error)
-            except Exception:  # this thread must live, or nobody gets a value any more
-                LOG.exception("the database session was not renewed")
-                self._drop("failed")
+        try:
+            await self._session()
+        except Unavailable as error:
+            LOG.debug("%s", error)
+        except Exception:  # a writer must live, or nobody gets a value any more
+            LOG.exception("the database session was not renewed")
+            self._drop("failed")
 
-    def _write(self, jobs: list[Job]) -> None:
+    async def _write(self, jobs: list[Job]) -> None:
         """One commit for all; where the records of one are refused, one commit each."""
-        error = self._attempt(jobs)
-        if isinstance(error, BadRequest) and len(jobs) > 1:
-            for job in jobs:
-                job.error = self._attempt([job])
-        else:
-            for job in jobs:
-                job.error = error
-        for loop in {job.loop for job in jobs}:
-            loop.call_soon_threadsafe(_answer, [job for job in jobs if job.loop is loop])
+        error = await self._attempt(jobs)
+        for job in jobs:
+            alone = isinstance(error, BadRequest) and len(jobs) > 1
+            job.answer(await self._attempt([job]) if alone else error)
 
-    def _attempt(self, jobs: list[Job]) -> Exception | None:
+    async def _attempt(self, jobs: list[Job]) -> Exception | None:
         """Commit, once more over a new session where the old one was lost. Returns what went wrong."""
         for last in (False, True):
             reused = self._connection is not None
             try:
-                self._commit(self._session(), jobs)
+                await self._commit(await self._session(), jobs)
                 return None
             except (Unavailable, BadRequest) as error:
                 if isinstance(error, BadRequest) or last or not reused or self._connection is not None:
@@ -127,12 +128,12 @@ class Writer(threading.Thread):
                 return Unavailable(f"a record was not written ({type(error).__name__}); nothing was opened")
         return None
 
-    def _commit(self, connection: Connection, jobs: list[Job]) -> None:
-        numbers = self._take(sum(len(job.entries) for job in jobs if job.numbered))
+    async def _commit(self, session: Inserts, jobs: list[Job]) -> None:
+        numbers = await self._take(sum(len(job.entries) for job in jobs if job.numbered))
         left = iter(numbers)
         entries = [replace(each, opening=next(left)) if job.numbered else each for job in jobs for each in job.entries]
         try:
-            insert(connection, entries)  # one statement, so one transaction
+            await session.insert(entries)  # one statement, so one transaction
         except (psycopg.DataError, psycopg.errors.CheckViolation) as error:
             self._openings.give_back(numbers)
             raise BadRequest(f"the database refuses this record: {_first_line(error)}") from error
@@ -146,27 +147,41 @@ class Writer(threading.Thread):
             text = f"no record could be written: {_first_line(error)}"
             self._drop(text)
             raise Unavailable(f"{text}; nothing was opened") from error
+        except BaseException:
+            self._openings.doubt(numbers)
+            raise
         self._openings.used(numbers)
 
-    def _take(self, count: int) -> list[int]:
+    async def _take(self, count: int) -> list[int]:
         try:
-            return self._openings.take(count)
+            if self._openings.at_hand(count):
+                return self._openings.take(count)
+            return await asyncio.to_thread(self._openings.take, count)
         except KeyFailure as failure:
             raise Unavailable(f"no opening number: {failure}; nothing was opened") from failure
 
-    def _session(self) -> Connection:
+    async def _session(self) -> Inserts:
         """The session on the primary, with nothing in doubt. Raises Unavailable."""
+        if self._inserts is not None and not self._openings.doubtful:
+            return self._inserts
+        self._leave_loop()
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-                self._require_primary(self._connection)
-            if self._openings.doubtful:
-                self._settle(self._connection)
+            connection = await asyncio.to_thread(self._renewed)
         except (psycopg.Error, StoreError, LedgerError, KeyFailure) as error:
             text = f"no record can be written: {_first_line(error)}"
             self._drop(text)
             raise Unavailable(f"{text}; nothing was opened") from error
+        self._inserts = Inserts(connection)
         self.state = self.CONNECTED
+        return self._inserts
+
+    def _renewed(self) -> Connection:
+        """In a thread, while the session is not the loop's."""
+        if self._connection is None:
+            self._connection = self._connect()
+            self._require_primary(self._connection)
+        if self._openings.doubtful:
+            self._settle(self._connection)
         return self._connection
 
     def _require_primary(self, connection: Connection) -> None:
@@ -189,22 +204,21 @@ class Writer(threading.Thread):
         LOG.info("openings %s to %s: %s void records", doubtful[0], doubtful[-1], len(missing))
 
     def _drop(self, state: str) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._close()
         if state != self.state:
             self.state = state
             LOG.warning("%s", state)
 
+    def _close(self) -> None:
+        self._leave_loop()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-def _answer(jobs: list[Job]) -> None:
-    for job in jobs:
-        if job.done.done():  # whoever asked has stopped waiting
-            continue
-        if job.error is None:
-            job.done.set_result(None)
-        else:
-            job.done.set_exception(job.error)
+    def _leave_loop(self) -> None:
+        if self._inserts is not None:
+            self._inserts.close()
+            self._inserts = None
 
 
 def _first_line(error: Exception) -> str:

@@ -18,10 +18,10 @@ _COLUMNS: LiteralString = "ledger, act, account, origin, {}, client, purpose, ou
 _STATEMENT: LiteralString = """
     WITH kept AS (
         INSERT INTO records.inbox ({target}{opening}) SELECT {source}{opening}
-        FROM json_to_recordset(%s::json) AS given (ledger records.ledger, act text, account text, origin text,
+        FROM json_to_recordset({{entries}}::json) AS given (ledger records.ledger, act text, account text, origin text,
             subject uuid, client text, purpose text, outcome records.outcome, unit text, detail jsonb, opening bigint)
         RETURNING id{opening}
-    ) SELECT array_agg(id), array_agg({number}), 1 / (count(*) = %s)::int FROM kept
+    ) SELECT array_agg(id), array_agg({number}), 1 / (count(*) = {{count}})::int FROM kept
 """
 
 
@@ -30,8 +30,8 @@ def _statement(opening: LiteralString, number: LiteralString) -> LiteralString:
     return _STATEMENT.format(target=target, source=source, opening=opening, number=number)
 
 
-_PLAIN = _statement("", "NULL::bigint")
-_NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
+PLAIN = _statement("", "NULL::bigint")
+NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
 _GAPS: LiteralString = """
     SELECT before + 1, here - 1
     FROM (SELECT here, lag(here, 1, %(after)s::bigint) OVER (ORDER BY here) AS before
@@ -40,7 +40,7 @@ _GAPS: LiteralString = """
     WHERE here > before + 1 ORDER BY here
 """
 _LOOK = "look for triggers and rules that no migration made (psql: \\d records.inbox)"
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 def insert(connection: Connection, entries: Sequence[Entry]) -> list[int]:
@@ -53,15 +53,31 @@ def insert(connection: Connection, entries: Sequence[Entry]) -> list[int]:
     if not entries:
         return []
     given = [each.opening for each in entries]
-    statement = _PLAIN if set(given) == {None} else _NUMBERED
+    statement = (NUMBERED if numbered(given) else PLAIN).format(entries="%s", count="%s")
     try:
-        cursor = connection.execute(statement, (_encode(entries).decode(), len(given)), prepare=True)
+        cursor = connection.execute(statement, (encode(entries).decode(), len(given)), prepare=True)
     except psycopg.errors.DivisionByZero:
-        raise RecordSwallowed(f"records.inbox kept fewer than {len(given)} records; {_LOOK}") from None
+        raise fewer(given) from None
     ids, kept, _ = cursor.fetchall()[0]
-    if kept != given or len(set(ids) - {None}) != len(given):
+    return checked(given, ids, kept)
+
+
+def numbered(given: Sequence[int | None]) -> bool:
+    """Whether the statement with opening numbers is needed."""
+    return any(each is not None for each in given)
+
+
+def fewer(given: Sequence[int | None]) -> RecordSwallowed:
+    """What a division by zero of the statement means."""
+    return RecordSwallowed(f"records.inbox kept fewer than {len(given)} records; {_LOOK}")
+
+
+def checked(given: Sequence[int | None], ids: Sequence[int | None], kept: Sequence[int | None]) -> list[int]:
+    """The ids, where every record was kept as it was given. Raises RecordSwallowed."""
+    sound = [each for each in ids if each is not None]
+    if list(kept) != list(given) or len(set(sound)) != len(given):
         raise RecordSwallowed(f"records.inbox changed what it kept of {len(given)} records; {_LOOK}")
-    return list(ids)
+    return sound
 
 
 def missing_openings(connection: Connection, through: int, after: int = 0) -> list[range]:
