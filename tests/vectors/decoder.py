@@ -5,6 +5,7 @@ Its cryptography is PyCryptodome, so that it is a second implementation all the 
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from typing import Any
@@ -13,6 +14,7 @@ from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 from Crypto.Protocol import DH, HPKE
 from Crypto.Protocol.KDF import HKDF
+from Crypto.Signature import eddsa
 
 
 class Refused(Exception):
@@ -264,3 +266,115 @@ def read_counter(counter: bytes) -> tuple[int, int]:
         raise Refused("counter")
     issued, settled = struct.unpack(">QQ", counter[24:40])
     return issued, settled
+
+
+def sha256(*parts: bytes) -> bytes:
+    return SHA256.new(b"".join(parts)).digest()
+
+
+def leaf_hash(record: dict[str, Any], salt: bytes) -> bytes:
+    """Of a record that was read from JSON: RFC 8785 for whole numbers and texts."""
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(b"\x00", salt, canonical.encode())
+
+
+def merkle_root(leaves: list[bytes]) -> bytes:
+    if len(leaves) < 2:
+        return leaves[0] if leaves else sha256()
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    return sha256(b"\x01", merkle_root(leaves[:split]), merkle_root(leaves[split:]))
+
+
+def compact_range(leaves: list[bytes]) -> list[bytes]:
+    found = []
+    while leaves:
+        size = 1
+        while 2 * size <= len(leaves):
+            size *= 2
+        found.append(merkle_root(leaves[:size]))
+        leaves = leaves[size:]
+    return found
+
+
+def inclusion(leaf: int, leaves: list[bytes]) -> list[bytes]:
+    """RFC 6962 section 2.1.1."""
+    if len(leaves) == 1:
+        return []
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    left, right = leaves[:split], leaves[split:]
+    if leaf < split:
+        return [*inclusion(leaf, left), merkle_root(right)]
+    return [*inclusion(leaf - split, right), merkle_root(left)]
+
+
+def consistency(old: int, leaves: list[bytes], known: bool = True) -> list[bytes]:
+    """RFC 6962 section 2.1.2."""
+    if old == len(leaves):
+        return [] if known else [merkle_root(leaves)]
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    if old <= split:
+        return [*consistency(old, leaves[:split], known), merkle_root(leaves[split:])]
+    return [*consistency(old - split, leaves[split:], False), merkle_root(leaves[:split])]
+
+
+def read_checkpoint(signed: str, log_key: str) -> dict[str, Any]:
+    """The fields of a checkpoint, both of whose signatures hold."""
+    text, _, tail = signed.rpartition("\n\n")
+    text += "\n"
+    origin, size, root, *extensions = text[:-1].split("\n")
+    if [each.split(" ")[0] for each in extensions] != ["time", "key", "next"]:
+        raise Refused("lines")
+    time, key, following = (each.split(" ")[1] for each in extensions)
+    name, number, stable = log_key.split("+", 2)
+    kind, public = base64.b64decode(stable)[:1], base64.b64decode(stable)[1:]
+    if name != origin or kind != b"\x01" or sha256(name.encode(), b"\n\x01", public)[:4].hex() != number:
+        raise Refused("log key")
+    if len({public, base64.b64decode(key), base64.b64decode(following)}) != 3:
+        raise Refused("keys")
+    for each in (public, base64.b64decode(key)):
+        _check_line(tail, origin, b"\x01", each, text.encode(), 0)
+    return {
+        "origin": origin, "size": int(size), "root": base64.b64decode(root).hex(), "time": int(time),
+        "key": base64.b64decode(key).hex(), "next": base64.b64decode(following).hex(),
+    }  # fmt: skip
+
+
+def read_cosignature(signed: str, witness_key: str) -> int:
+    text, _, tail = signed.rpartition("\n\n")
+    name, _, public = witness_key.split("+", 2)
+    key = base64.b64decode(public)[1:]
+    for line in tail.splitlines():
+        if line.startswith(f"— {name} "):
+            (time,) = struct.unpack(">Q", base64.b64decode(line.split(" ")[2])[4:12])
+            _check_line(tail, name, b"\x04", key, f"cosignature/v1\ntime {time}\n{text}\n".encode(), 8)
+            return int(time)
+    raise Refused("no cosignature")
+
+
+def may_follow(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    same = after["size"] > before["size"] or (after["size"], after["root"]) == (before["size"], before["root"])
+    chained = (after["key"], after["next"]) == (before["key"], before["next"]) or after["key"] == before["next"]
+    return after["origin"] == before["origin"] and after["time"] >= before["time"] and same and chained
+
+
+def begins(first: dict[str, Any]) -> bool:
+    return bool(first["origin"].rsplit("/", 1)[1] == sha256(bytes.fromhex(first["key"]))[:16].hex())
+
+
+def _check_line(tail: str, name: str, kind: bytes, public: bytes, message: bytes, skip: int) -> None:
+    number = sha256(name.encode(), b"\n", kind, public)[:4]
+    for line in tail.splitlines():
+        data = base64.b64decode(line.split(" ")[2])
+        if line.startswith(f"— {name} ") and data[:4] == number:
+            try:
+                eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(message, data[4 + skip :])
+            except ValueError:
+                raise Refused("signature") from None
+            return
+    raise Refused("no signature")

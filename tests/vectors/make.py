@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.fields import FieldKey, Place, row_key, text
 from sensmail.keys import FileRoot, Keyring, Officers, SubjectKey, piece
 from sensmail.keys import Place as Directory
 from sensmail.keys.pieces import slot_of
+from sensmail.records import canonical, entry, note
+from sensmail.records.checkpoint import Checkpoint, Origin
+from sensmail.records.cosignature import cosign, witness_key
+from sensmail.records.proof import Leaves
+from sensmail.records.tree import Range
 
 HERE = Path(__file__).parent
 CASES: list[tuple[int, int, str, list[tuple[str, str]], bytes]] = [
@@ -108,14 +115,58 @@ def keyfile_vector() -> dict[str, Any]:
     }
 
 
-def write(name: str, note: str, vectors: list[dict[str, Any]]) -> None:
+def records_vector() -> dict[str, Any]:
+    """A log of eleven records, three checkpoints by two keys, a cosignature, and proofs."""
+    stable, witness, *keys = [Ed25519PrivateKey.generate() for _ in range(5)]
+    public = [note.public_bytes(each) for each in keys]
+    origin = Origin.of("mail.example.go.kr/records", "access", 1, public[0]).to_text()
+    entries, salts, kept = [], [], Range()
+    for at in range(11):
+        detail = canonical.detail(
+            '{"reason":"열람 요청\\n2\\"","count":3,"fields":[1,"b"]}'.encode() if at % 3 else b"{}"
+        )
+        entries.append(
+            entry.Entry(
+                account="kim@example.test", act="open", at=1_764_040_769_123_456 + at, client="Thunderbird 128",
+                clock="", detail=msgspec.Raw(detail), ledger="access", opening=at or None, origin="192.0.2.1", outcome="done",
+                purpose="own_data", received=1_764_040_769_223_456 + at, sealed=1_764_040_770_000_000, seq=at,
+                subject=str(UUID(int=at)) if at else None, unit="sensmail-portal.service", v=1,
+            )
+        )  # fmt: skip
+        salts.append(os.urandom(16))
+    hashes = entry.leaves(zip(entries, salts, strict=True))
+    signed = []
+    for size, key in ((0, 0), (7, 0), (11, 1)):
+        kept.extend(hashes[kept.size : size])
+        body = Checkpoint(origin, size, kept.root(), 1_764_040_770 + size, public[key], public[key + 1])
+        signed.append(body.sign(stable, keys[key]))
+    line = cosign(signed[-1].text, "witness.example/w1", witness, 1_764_040_785)
+    signed[-1] = note.Note(signed[-1].text, (*signed[-1].signatures, line))
+    tree = Leaves(hashes)
+    return {
+        "log_key": note.VerifierKey(origin, note.public_bytes(stable)).to_text(),
+        "witness_key": witness_key("witness.example/w1", note.public_bytes(witness)).to_text(),
+        "cosigned": 1_764_040_785,
+        "records": [
+            {"canonical": entry.encode(each).decode(), "salt": salt.hex(), "leaf_hash": leaf.hex()}
+            for each, salt, leaf in zip(entries, salts, hashes, strict=True)
+        ],
+        "range": [each.hex() for each in kept.nodes().values()],
+        "checkpoints": [each.to_bytes().decode() for each in signed],
+        "inclusion": {"leaf": 4, "size": 11, "proof": [each.hex() for each in tree.inclusion(4)]},
+        "consistency": {"old": 7, "size": 11, "proof": [each.hex() for each in tree.consistency(7)]},
+    }
+
+
+def write(name: str, remark: str, vectors: list[dict[str, Any]]) -> None:
     target = HERE / name
     if target.exists():
         return  # vectors of a published format never change
-    target.write_text(json.dumps({"note": note, "vectors": vectors}, indent=1, ensure_ascii=False) + "\n")
+    target.write_text(json.dumps({"note": remark, "vectors": vectors}, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
     write("envelope.json", 'docs/formats.md, "Envelope, version 1"; byte strings in hexadecimal', envelope_vectors())
     write("envelope_text.json", 'docs/formats.md, "Envelope as text"; envelopes in hexadecimal', text_vectors())
     write("keyfile.json", 'docs/formats.md, "Key file"; byte strings in hexadecimal', [keyfile_vector()])
+    write("records.json", 'docs/formats.md, "Sealed record"; byte strings in hexadecimal', [records_vector()])
