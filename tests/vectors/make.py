@@ -128,9 +128,10 @@ def records_vector() -> dict[str, Any]:
         entries.append(
             entry.Entry(
                 account="kim@example.test", act="open", at=1_764_040_769_123_456 + at, client="Thunderbird 128",
-                clock="", detail=msgspec.Raw(detail), ledger="access", opening=at or None, origin="192.0.2.1", outcome="done",
-                purpose="own_data", received=1_764_040_769_223_456 + at, sealed=1_764_040_770_000_000, seq=at,
-                subject=str(UUID(int=at)) if at else None, unit="sensmail-portal.service", v=1,
+                clock="", detail=msgspec.Raw(detail), ledger="access", opening=at or None, origin="192.0.2.1",
+                outcome="done", purpose="own_data", received=1_764_040_769_223_456 + at,
+                sealed=1_764_040_770_000_000, seq=at, subject=str(UUID(int=at)) if at else None,
+                unit="sensmail-portal.service", v=1,
             )
         )  # fmt: skip
         salts.append(os.urandom(16))

@@ -12,7 +12,7 @@ import sys
 import warnings
 
 from sensmail.cli.errors import CommandError
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 from sensmail.keyd.protocol import Why
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 from sensmail.keyd.settings import load
 from sensmail.keys import KeyFailure, Keyring, Place, Root, replicas, snapshot
 from sensmail.keys.errors import KeyFileExists, RootUnavailable

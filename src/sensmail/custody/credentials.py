@@ -10,8 +10,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from sensmail.host.files import Files
 from sensmail.keys.errors import KeyFailure, RootUnavailable
-from sensmail.keys.files import Files
 from sensmail.keys.material import KEY_BYTES
 from sensmail.keys.roots import FileRoot
 

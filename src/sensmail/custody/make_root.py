@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sensmail.custody import credentials
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 
 
 def main(arguments: list[str], directory: Path = credentials.DIRECTORY) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sensmail.keys.files import Files
+from sensmail.host.files import Files
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 from sensmail.keyd.settings import load
 from sensmail.keys import (
     Drill,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 from sensmail.keyd.settings import credentials
 from sensmail.keys import KeyFailure, Root
 from sensmail.keys.errors import RootUnavailable, WrongRoot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from sensmail.keyd.hardening import HardeningError, harden
+from sensmail.host.hardening import HardeningError, harden
 from sensmail.keyd.service import run
 from sensmail.keyd.settings import load
 from sensmail.keys import KeyFailure

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sensmail.keyd import systemd
+from sensmail.host import systemd
 from sensmail.keyd.acts import Acts
 from sensmail.keyd.admin import Administration
 from sensmail.keyd.app import App, Identify

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sensmail.host.files import Files
 from sensmail.keys.errors import PlaceFull, PlaceUnreachable
-from sensmail.keys.files import Files
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

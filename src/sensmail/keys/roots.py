@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from cryptography.exceptions import InvalidTag
 
+from sensmail.host.files import Files
 from sensmail.keys.errors import RootUnavailable, WrongRoot
-from sensmail.keys.files import Files
 from sensmail.keys.material import KEY_BYTES, Box, derive
 
 # Group-readable passes: systemd gives a unit its credential by an access list, which shows as 0440.

@@ -15,7 +15,7 @@ from sensmail.custody.root_change import RootChangeError, read
 from sensmail.keyd.errors import KeyServiceError, RollIncomplete
 from sensmail.keyd.protocol import Why
 from sensmail.keys.errors import SettingsError, WrongRoot
-from sensmail.keys.files import Files
+from sensmail.host.files import Files
 from sensmail.keys.roots_pkcs11 import SOFTWARE_TOKEN, Pkcs11Root
 from unit.custody.machine import KINDS, Cut, Kind, Machine, Make
 from unit.kms.fake import FakeKms, running

@@ -9,7 +9,7 @@ import pytest
 from sensmail.custody import credentials
 from sensmail.custody import make_root as make_root_unit
 from sensmail.custody.credentials import CredentialError, destroy_root, generations, make_root
-from sensmail.keyd.hardening import HardeningError
+from sensmail.host.hardening import HardeningError
 
 
 @pytest.fixture

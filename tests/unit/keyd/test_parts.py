@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensmail.keyd import systemd
+from sensmail.host import systemd
 from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import Refused, TooMany
 from sensmail.keyd.limits import Limits, Throttle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sensmail.keys.files import Files
+from sensmail.host.files import Files
 
 
 class Stepping(Files):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sensmail.host.files import Files
 from sensmail.keys import FileRoot, Keyring, KeyState, Place, SubjectKey
 from sensmail.keys.errors import PlaceFull, PlaceUnreachable, RollIncomplete, Unusable
-from sensmail.keys.files import Files
 from unit.keys.stepping import Stepping
 
 
