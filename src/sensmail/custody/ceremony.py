@@ -21,7 +21,7 @@ from sensmail.keyd.register import Why
 from sensmail.keys import Drill, Place, drill
 from sensmail.keys.officer import read
 from sensmail.keys.pieces import Piece, PiecesRoot
-from sensmail.ledger import Entry, insert, missing_openings
+from sensmail.ledger import Entry, highest_opening, insert, missing_openings
 from sensmail.store import connect
 
 Outcome = Literal["done", "refused", "failed", "void"]
@@ -177,8 +177,7 @@ def _unit() -> str:
 
 def _highest_opening() -> int:
     with connect(register.ROLE) as connection:
-        row = connection.execute("SELECT coalesce(max(opening), 0) FROM records.inbox").fetchone()
-        return int(row[0]) if row else 0
+        return highest_opening(connection)
 
 
 def _pieces(one: Path, two: Path) -> PiecesRoot:

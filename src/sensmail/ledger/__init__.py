@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sensmail.ledger.entry import DETAIL_KEYS, Entry
 from sensmail.ledger.errors import LedgerError, RecordSwallowed, UnknownDetail
-from sensmail.ledger.inbox import insert, missing_openings
+from sensmail.ledger.inbox import highest_opening, insert, missing_openings
 from sensmail.ledger.inserts import Inserts
 
 __all__ = [
-    "DETAIL_KEYS", "Entry", "Inserts", "LedgerError", "RecordSwallowed", "UnknownDetail", "insert", "missing_openings",
+    "DETAIL_KEYS", "Entry", "Inserts", "LedgerError", "RecordSwallowed", "UnknownDetail", "highest_opening",
+    "insert", "missing_openings",
 ]  # fmt: skip

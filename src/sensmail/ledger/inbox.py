@@ -32,12 +32,22 @@ def _statement(opening: LiteralString, number: LiteralString) -> LiteralString:
 
 PLAIN = _statement("", "NULL::bigint")
 NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
+# A record is in the inbox or, sealed, in the ledger; both are seen in one snapshot. Below a cut there is nothing to see.
 _GAPS: LiteralString = """
+    WITH bounds AS (SELECT greatest(%(after)s::bigint, (SELECT max(opening) FROM records.cut)) AS after),
+    numbers AS (
+        SELECT opening AS here FROM records.inbox WHERE opening > %(after)s AND opening <= %(through)s
+        UNION SELECT opening FROM records.access WHERE opening > %(after)s AND opening <= %(through)s
+        UNION SELECT %(through)s::bigint + 1
+    )
     SELECT before + 1, here - 1
-    FROM (SELECT here, lag(here, 1, %(after)s::bigint) OVER (ORDER BY here) AS before
-          FROM (SELECT opening AS here FROM records.inbox WHERE opening > %(after)s AND opening <= %(through)s
-                UNION ALL SELECT %(through)s::bigint + 1) AS numbers) AS pairs
+    FROM (SELECT here, lag(here, 1, bounds.after) OVER (ORDER BY here) AS before
+          FROM numbers, bounds WHERE here > bounds.after) AS pairs
     WHERE here > before + 1 ORDER BY here
+"""
+_HIGHEST: LiteralString = """
+    SELECT greatest((SELECT max(opening) FROM records.inbox), (SELECT max(opening) FROM records.access),
+        (SELECT max(opening) FROM records.cut), 0)
 """
 _LOOK = "look for triggers and rules that no migration made (psql: \\d records.inbox)"
 encode = msgspec.json.Encoder().encode
@@ -88,3 +98,9 @@ def missing_openings(connection: Connection, through: int, after: int = 0) -> li
     """
     rows = connection.execute(_GAPS, {"through": through, "after": after}).fetchall()
     return [range(first, last + 1) for first, last in rows]
+
+
+def highest_opening(connection: Connection) -> int:
+    """The highest opening number that a record bears or bore; 0 where there is none."""
+    (number,) = connection.execute(_HIGHEST).fetchall()[0]
+    return int(number)
