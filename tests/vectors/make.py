@@ -135,7 +135,7 @@ def records_vector() -> dict[str, Any]:
             )
         )  # fmt: skip
         salts.append(os.urandom(16))
-    hashes = entry.leaves(zip(entries, salts, strict=True))
+    hashes = list(map(entry.leaf, entries, salts))
     signed = []
     for size, key in ((0, 0), (7, 0), (11, 1)):
         kept.extend(hashes[kept.size : size])

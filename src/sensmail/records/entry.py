@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -48,20 +47,18 @@ class Entry(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, k
     v: Literal[1]
 
 
-_decoder = msgspec.json.Decoder(Entry)
-decode = _decoder.decode
+decode = msgspec.json.Decoder(Entry).decode
 encode = msgspec.json.Encoder().encode  # the members stand in canonical order; detail is spliced as it is
 
 
 def leaf(entry: Entry, salt: bytes) -> bytes:
     """The leaf hash."""
-    return sha256(b"\x00" + salt + encode(entry)).digest()
+    return leaf_of(encode(entry), salt)
 
 
-def leaves(entries: Iterable[tuple[Entry, bytes]]) -> list[bytes]:
-    """The leaf hashes of entries with their salts."""
-    write, digest = encode, sha256
-    return [digest(b"\x00" + salt + write(each)).digest() for each, salt in entries]
+def leaf_of(line: bytes, salt: bytes) -> bytes:
+    """The leaf hash of an entry's canonical bytes."""
+    return sha256(b"\x00" + salt + line).digest()
 
 
 def parse(line: bytes) -> Entry:

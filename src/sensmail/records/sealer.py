@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sensmail.records import checkpoint, note, rows
 from sensmail.records.checkpoint import Checkpoint, Origin
-from sensmail.records.entry import LEDGERS, Entry, Ledger, leaves
+from sensmail.records.entry import LEDGERS, Ledger, leaf_of
 from sensmail.records.errors import Busy, HeadChanged, KeysUnusable, RecordsError, Standby
 from sensmail.records.note import VerifierKey
 from sensmail.records.signing import KeyFile, Turn, stable_key
@@ -151,23 +151,24 @@ class Sealer:
 
     def _batch(self, limit: int) -> tuple[int, list[_Head]]:
         now = max([self._clock(), *(log.head.sealed for log in self._logs.values() if log.head)])
-        batch = rows.waiting(self._connection, self.heads(), now, limit)
-        made = []
+        last, count, made = rows.last_waiting(self._connection, limit), 0, []
         for ledger, log in self._logs.items():
-            entries = batch.entries[ledger]
-            if entries or log.fresh or time.monotonic() - log.signed >= IDLE_S:
-                made.append(self._append(ledger, log, batch, entries, now))
-        return sum(map(len, batch.entries.values())), made
+            batch = rows.waiting(self._connection, ledger, last, log.size, now)
+            if batch.lines or log.fresh or time.monotonic() - log.signed >= IDLE_S:
+                made.append(self._append(log, batch))
+                count += len(batch.lines)
+        return count, made
 
-    def _append(self, ledger: Ledger, log: _Log, batch: rows.Batch, entries: list[Entry], now: int) -> _Head:
+    def _append(self, log: _Log, batch: rows.Waiting) -> _Head:
         old, grown = log.head, log.head.range.copy() if log.head else Range()
+        now, lines, ledger = batch.sealed, batch.lines, batch.ledger
         part = self._part(ledger, log, now)
-        if entries:
-            salts = rows.new_salts(len(entries))
-            grown.extend(leaves(rows.paired(entries, salts)))
-            moved = rows.move(self._connection, batch, ledger, part, salts)
-            if moved != len(entries):
-                raise HeadChanged(f"records.inbox gave {moved} of {len(entries)} records: somebody meddles with it")
+        if lines:
+            salts = rows.new_salts(len(lines))
+            grown.extend(list(map(leaf_of, lines, salts)))
+            moved = rows.move(self._connection, batch, part, salts)
+            if moved != len(lines):
+                raise HeadChanged(f"records.inbox gave {moved} of {len(lines)} records: somebody meddles with it")
         origin = old.body.origin if old else self._origin(ledger, log)
         body = Checkpoint(origin, grown.size, grown.root(), now // 1_000_000, log.current.public, log.following.public)
         if self._stable is None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensmail.records import canonical, entry
+from sensmail.records import canonical, columns, entry
 from sensmail.records.errors import Malformed
 
 GIVEN: dict[str, Any] = {
@@ -45,7 +45,6 @@ def test_known_answer() -> None:
     )
     assert entry.encode(made()) == text
     assert entry.leaf(made(), b"s" * 16) == sha256(b"\0" + b"s" * 16 + text).digest()
-    assert entry.leaves([(made(), b"s" * 16)]) == [entry.leaf(made(), b"s" * 16)]
 
 
 def test_members_stand_in_the_order_of_rfc_8785() -> None:
@@ -118,3 +117,19 @@ def test_changed_bytes_are_refused_or_read_as_they_stand(at: int, cut: int, put:
     line = LINE[:at] + put + LINE[at + cut :]
     with suppress(Malformed):
         assert entry.encode(entry.parse(line)) == line
+
+
+ENTRIES = st.builds(
+    made, account=TEXT, client=TEXT, opening=st.integers(1, canonical.LARGEST) | st.none(),
+    subject=st.none() | st.uuids().map(str), detail=DETAILS.map(canonical.encode).map(msgspec.Raw),
+)  # fmt: skip
+
+
+@given(st.lists(ENTRIES, min_size=1, max_size=4))
+def test_columns_give_the_bytes_of_their_entries(entries: list[entry.Entry]) -> None:
+    def text(value: object, name: str) -> bytes:
+        plain = "null" if value is None else f'"{value}"' if name == "subject" else str(value)
+        return bytes(value) if isinstance(value, msgspec.Raw) else plain.encode()
+
+    given_columns = [[text(getattr(each, name), name) for each in entries] for name in columns.MEMBERS]
+    assert columns.lines(given_columns) == [entry.encode(each) for each in entries]
