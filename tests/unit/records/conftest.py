@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sensmail.records import note
 from sensmail.records.checkpoint import Checkpoint, Origin
 from sensmail.records.note import Note, VerifierKey
+from sensmail.store import Settings
+
+from .rig import Rig
 
 Peer = Callable[..., dict[str, Any]]
 
@@ -67,3 +70,12 @@ class Signing:
 @pytest.fixture
 def signing() -> Signing:
     return Signing()
+
+
+@pytest.fixture
+def rig(database: Settings, tmp_path: Path) -> Iterator[Rig]:
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    made = Rig(database, directory)
+    yield made
+    made.close()

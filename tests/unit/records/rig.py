@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sensmail.ledger import Entry, insert
+from sensmail.records.check import Checked, check
+from sensmail.records.entry import LEDGERS, Ledger
+from sensmail.records.note import VerifierKey
 from sensmail.records.sealer import ROLE, Sealer
 from sensmail.store import SUPERUSER, Connection, Settings, connect
 
@@ -35,6 +38,13 @@ class Rig:
         for each in self._opened:
             if not each.closed and each.info.user == ROLE:
                 each.close()
+
+    def check(self, ledger: Ledger = "access", log_key: VerifierKey | None = None) -> Checked:
+        return check(lambda: self.session("sensmail-jobs"), ledger, log_key)
+
+    def sound(self) -> None:
+        """Both ledgers are as they were signed."""
+        assert [self.check(ledger).findings for ledger in LEDGERS] == [[], []]
 
     def write(self, count: int = 1, ledger: str = "access", role: str = "sensmail-jobs", **change: object) -> None:
         entries = [Entry(ledger, "open", f"kim{n}@example.test", "192.0.2.1", **change) for n in range(count)]  # type: ignore[arg-type]
