@@ -9,16 +9,18 @@ from collections.abc import Sequence
 import psycopg
 
 from sensmail.accounts import AccountError
-from sensmail.cli import account, db, fields, keys, policy
+from sensmail.cli import account, db, fields, keys, policy, records
 from sensmail.cli.errors import CommandError
 from sensmail.keyd.errors import KeyServiceError
 from sensmail.keys import KeyFailure
 from sensmail.ledger import LedgerError
+from sensmail.records.errors import RecordsError
 from sensmail.rotation.errors import RotationError
 from sensmail.store import StoreError
 
 REFUSALS = (
-    AccountError, CommandError, KeyFailure, KeyServiceError, LedgerError, RotationError, StoreError, psycopg.Error,
+    AccountError, CommandError, KeyFailure, KeyServiceError, LedgerError, RecordsError, RotationError, StoreError,
+    psycopg.Error,
 )  # fmt: skip
 
 
@@ -26,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
     result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for register in (account.register, db.register, fields.register, keys.register, policy.register):
+    for register in (account.register, db.register, fields.register, keys.register, policy.register, records.register):
         register(commands)
     return result
 

@@ -6,16 +6,14 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from unicodedata import east_asian_width
-from zoneinfo import ZoneInfo
 
+from sensmail.cli.table import KOREA, table
 from sensmail.keyd.protocol import Status
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint
 from sensmail.rotation.compare import Compared
 from sensmail.rotation.due import Due
 
-_KOREA = ZoneInfo("Asia/Seoul")
 _KINDS = {"root": "최상위 키", "epoch": "에포크 키", "recovery": "복구 책임자", "subject": "정보주체 키"}
 _CLASSES = {"software": "덮어쓰기 (software)", "hardware": "보안장비 (hardware)", "none": "해당 없음 (none)"}
 #: Heading of the register's file, and what stands below it.
@@ -41,7 +39,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Line], object]], ...] = (
 
 def korean_time(moment: datetime | None) -> str:
     """Date and time in Korea; nothing for what has not happened."""
-    return f"{moment.astimezone(_KOREA):%Y-%m-%d %H:%M}" if moment else ""
+    return f"{moment.astimezone(KOREA):%Y-%m-%d %H:%M}" if moment else ""
 
 
 def status_text(status: Status) -> str:
@@ -77,8 +75,7 @@ def register_text(lines: Sequence[Line]) -> str:
         grade = line.destruction or "" if line.destroyed else ""
         key = line.key if len(line.key) <= 34 else f"{line.key[:33]}…"
         rows.append((line.ring[:8], _KINDS[line.kind], key, str(line.count or ""), *days, grade, line.approver or ""))
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return "".join("  ".join(map(_padded, row, widths)).rstrip() + "\n" for row in rows)
+    return table(rows)
 
 
 def register_csv(lines: Iterable[Line]) -> str:
@@ -112,17 +109,9 @@ def compared_text(found: Compared) -> str:
 
 
 def _moment(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, _KOREA)
+    return datetime.fromtimestamp(seconds, KOREA)
 
 
 def _harmless(value: object) -> object:
     """Text that a spreadsheet would run as a formula is kept text."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))

@@ -49,7 +49,7 @@ ActId = Literal[
     "subjects", "adopt", "seal", "open", "reseal", "check", "census", "close", "reopen", "destroy",
     "replace", "retire", "destroy_retired", "roll", "status", "tombstones",
 ]  # fmt: skip
-RetentionId = Literal["account", "access_log"]
+RetentionId = Literal["account", "access_log", "access_rights"]
 
 
 class Part(BaseModel):

@@ -32,7 +32,7 @@ _KO = {
     ),
     "category": {"required": "필수", "optional": "선택", "generated": "이용 중 생성"},
     "protection": {"sealed": "암호화 저장", "one_way": "일방향 암호화", "open": "암호화하지 않음"},
-    "retention": {"account": "제2조 ②까지", "access_log": "제4조 ③ 기간"},
+    "retention": {"account": "제2조 ②까지", "access_log": "제4조 ③ 기간", "access_rights": "제4조 ② 기간"},
     "role": {
         "privacy_officer": "개인정보 보호책임자",
         "privacy_manager": "개인정보 보호관리자",
@@ -68,7 +68,7 @@ _EN = {
     ),
     "category": {"required": "Required", "optional": "Optional", "generated": "Generated in use"},
     "protection": {"sealed": "Stored encrypted", "one_way": "Encrypted one-way", "open": "Not encrypted"},
-    "retention": {"account": "Article 2(2)", "access_log": "Article 4(3)"},
+    "retention": {"account": "Article 2(2)", "access_log": "Article 4(3)", "access_rights": "Article 4(2)"},
     "role": {
         "privacy_officer": "Privacy officer",
         "privacy_manager": "Privacy manager",

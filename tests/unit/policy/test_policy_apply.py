@@ -247,6 +247,7 @@ def test_the_document_says_of_each_column_all_that_programs_need(shipped: Loaded
     assert columns["accounts.subject.address"]["retention"] == "account"
     assert columns["records.inbox.account"]["retention"] == "access_log"
     assert columns["records.inbox.origin"]["retention"] == "access_log"
+    assert columns["records.governance.account"]["retention"] == "access_rights"
 
 
 #: Field numbers that have been given out. A number once here is never changed: sealed values are bound to it.
@@ -254,9 +255,12 @@ GIVEN = {
     "accounts.subject.name": 1, "accounts.subject.address": 2, "accounts.subject.password_hash": 3,
     "accounts.app_password.hash": 4, "accounts.subject.emergency_email": 5, "accounts.subject.department": 6,
     "accounts.subject.position": 7, "accounts.subject.employee_number": 8, "records.access.origin": 9,
-    "records.access.time": 10, "records.access.client": 11, "records.access.act": 12,
+    "records.access.at": 10, "records.access.client": 11, "records.access.act": 12,
     "records.inbox.origin": 13, "records.inbox.at": 14, "records.inbox.client": 15, "records.inbox.act": 16,
-    "records.inbox.account": 17,
+    "records.inbox.account": 17, "records.access.account": 18, "records.governance.account": 19,
+    "records.governance.origin": 20, "records.access.received": 21, "records.access.sealed": 22,
+    "records.inbox.acted_at": 23, "records.governance.at": 24, "records.governance.received": 25,
+    "records.governance.sealed": 26, "records.governance.client": 27,
 }  # fmt: skip
 
 
