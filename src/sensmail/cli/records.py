@@ -32,9 +32,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _ledger(tail)
     tail.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many; default 20")
     tail.set_defaults(run=_tail)
-    checking = actions.add_parser("check", help="recompute a log from the database; exit 1 when anything is not as signed")
+    checking = actions.add_parser(
+        "check", help="recompute a log from the database; exit 1 when anything is not as signed"
+    )
     _ledger(checking)
-    checking.add_argument("--log-key", metavar="KEY", help="the verifier key that you hold; default: the database's own")
+    checking.add_argument(
+        "--log-key", metavar="KEY", help="the verifier key that you hold; default: the database's own"
+    )
     checking.set_defaults(run=_check)
 
 

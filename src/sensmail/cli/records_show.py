@@ -11,7 +11,16 @@ from sensmail.records.reading import Queue, Record, State
 
 _LEDGERS = {"access": "접속기록 (access)", "governance": "관리대장 (governance)"}
 _OUTCOMES = {"done": "완료", "refused": "거부", "failed": "실패", "void": "무효"}
-_HEADS = ("번호 No", "일시 Time", "계정 Account", "접속지 Origin", "정보주체 Subject", "수행업무 Act", "목적 Purpose", "결과 Outcome")
+_HEADS = (
+    "번호 No",
+    "일시 Time",
+    "계정 Account",
+    "접속지 Origin",
+    "정보주체 Subject",
+    "수행업무 Act",
+    "목적 Purpose",
+    "결과 Outcome",
+)
 
 
 def moment_text(moment: datetime | None) -> str:
