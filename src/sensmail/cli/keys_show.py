@@ -90,7 +90,7 @@ def register_csv(lines: Iterable[Line]) -> str:
 
 def due_text(dates: Iterable[Due], moment: datetime | None = None) -> str:
     """A line for each kind of change: since when it is due, or when it will be, and why."""
-    now = moment or datetime.now(_KOREA)
+    now = moment or datetime.now(KOREA)
     return "".join(
         f"{each.action + ':':<18}{'due since' if each.now(now) else 'due on'} {korean_time(each.on)}  {each.why}\n"
         for each in dates

@@ -46,15 +46,13 @@ def state_text(states: Sequence[State], waiting: Queue) -> str:
 
 def tail_text(records: Sequence[Record]) -> str:
     """A table, a line a record."""
-    rows: list[Sequence[str]] = [_HEADS]
-    for each in records:
-        rows.append(
-            (
-                str(each.seq), moment_text(each.at), _plain(each.account), _plain(each.origin), str(each.subject or ""),
-                each.act, each.purpose, f"{_OUTCOMES[each.outcome]} {each.outcome}",
-            )
-        )  # fmt: skip
-    return table(rows)
+    return table([_HEADS, *map(_line, records)])
+
+
+def _line(record: Record) -> Sequence[str]:
+    subject, outcome = str(record.subject or ""), f"{_OUTCOMES[record.outcome]} {record.outcome}"
+    who, where = _plain(record.account), _plain(record.origin)
+    return (str(record.seq), moment_text(record.at), who, where, subject, record.act, record.purpose, outcome)
 
 
 def record_text(ledger: str, record: Record) -> str:

@@ -32,7 +32,7 @@ def _statement(opening: LiteralString, number: LiteralString) -> LiteralString:
 
 PLAIN = _statement("", "NULL::bigint")
 NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
-# A record is in the inbox or, sealed, in the ledger; both are seen in one snapshot. Below a cut there is nothing to see.
+# A record is in the inbox or, sealed, in the ledger; one snapshot shows both. Below a cut there is nothing to see.
 _GAPS: LiteralString = """
     WITH bounds AS (SELECT greatest(%(after)s::bigint, (SELECT max(opening) FROM records.cut)) AS after),
     numbers AS (

@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from sensmail.custody.recover import Request, fill, recover
+from sensmail.host.files import Files
 from sensmail.keys import KeyFailure, Place, drill
 from sensmail.keys.errors import Diverged, KeyFileExists, KeyFileMissing, PlaceEmpty, PlaceNotNamed, RecoveryError
-from sensmail.host.files import Files
 from unit.custody.conftest import Site, copied, opened
 
 Private = list[X25519PrivateKey]

@@ -12,10 +12,10 @@ import pytest
 
 from sensmail.custody import credentials, notes, root_key
 from sensmail.custody.root_change import RootChangeError, read
+from sensmail.host.files import Files
 from sensmail.keyd.errors import KeyServiceError, RollIncomplete
 from sensmail.keyd.protocol import Why
 from sensmail.keys.errors import SettingsError, WrongRoot
-from sensmail.host.files import Files
 from sensmail.keys.roots_pkcs11 import SOFTWARE_TOKEN, Pkcs11Root
 from unit.custody.machine import KINDS, Cut, Kind, Machine, Make
 from unit.kms.fake import FakeKms, running

@@ -12,10 +12,10 @@ import pytest
 
 from sensmail.custody import setup
 from sensmail.custody.setup import Layout, SetupError, ensure
+from sensmail.host.files import Files
 from sensmail.keyd import root_keys
 from sensmail.keys import KeyFailure, Keyring, Place, snapshot
 from sensmail.keys.errors import KeyFileExists, KeyFileMissing, PlaceEmpty, WrongRoot
-from sensmail.host.files import Files
 from unit.custody_setup.host import root_key
 
 Make = Callable[[], None]
