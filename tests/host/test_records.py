@@ -9,7 +9,7 @@ import time
 import pytest
 from testinfra.host import Host
 
-from .test_database import query
+from host.test_database import query
 
 SERVICE, KEYS = "sensmail-sealer.service", "/var/lib/sensmail-sealer"
 INSERT = (

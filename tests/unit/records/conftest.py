@@ -18,8 +18,7 @@ from sensmail.records import note
 from sensmail.records.checkpoint import Checkpoint, Origin
 from sensmail.records.note import Note, VerifierKey
 from sensmail.store import Settings
-
-from .rig import Rig
+from unit.records.rig import Rig
 
 Peer = Callable[..., dict[str, Any]]
 

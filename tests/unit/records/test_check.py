@@ -8,9 +8,8 @@ import pytest
 
 from sensmail.records import checkpoint, note
 from sensmail.records.note import VerifierKey
-
-from .conftest import Signing
-from .rig import Rig
+from unit.records.conftest import Signing
+from unit.records.rig import Rig
 
 TABLES = ("access", "access_1202511", "access_1202512", "part", "head", "checkpoint", "cut")
 FREE = [f"ALTER TABLE records.{name} DISABLE TRIGGER USER" for name in TABLES]

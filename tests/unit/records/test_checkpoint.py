@@ -13,8 +13,7 @@ from sensmail.records import checkpoint, note
 from sensmail.records.checkpoint import Checkpoint, Origin
 from sensmail.records.errors import Malformed, NotProven
 from sensmail.records.note import Note
-
-from .conftest import Signing
+from unit.records.conftest import Signing
 
 
 def test_a_checkpoint_is_read_back_and_verified(signing: Signing) -> None:

@@ -21,8 +21,7 @@ import pytest
 from sensmail.ledger import Entry, insert
 from sensmail.store import SUPERUSER, Settings, StoreError, connect
 from sensmail.store.deploy import deploy
-
-from .rig import Rig
+from unit.records.rig import Rig
 
 SEAL = Path(__file__).parent / "seal.py"
 SECONDS = 25.0

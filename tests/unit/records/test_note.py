@@ -14,8 +14,7 @@ from sensmail.records import note
 from sensmail.records.cosignature import cosign, cosigned, witness_key
 from sensmail.records.errors import Malformed, NotProven, RecordsError
 from sensmail.records.note import Note, Signature, VerifierKey
-
-from .conftest import Peer, Signing
+from unit.records.conftest import Peer, Signing
 
 # The examples of the specifications signed-note and sumdb/note.
 EXAMPLE = """Ognuno sta solo sul cuor della terra

@@ -14,8 +14,7 @@ from sensmail.records.errors import Busy, DatabaseOlder, HeadChanged, KeysUnusab
 from sensmail.records.note import VerifierKey
 from sensmail.records.sealer import ROLE, Sealer
 from sensmail.store import SUPERUSER
-
-from .rig import LOG, Rig
+from unit.records.rig import LOG, Rig
 
 MONTH_US = 31 * 86400 * 1_000_000
 

@@ -13,8 +13,7 @@ from sensmail.host.files import Files
 from sensmail.records import sealer, signing
 from sensmail.records.errors import RecordsError
 from sensmail.records.sealer import Sealer
-
-from .rig import Rig
+from unit.records.rig import Rig
 
 
 class Killed(BaseException):

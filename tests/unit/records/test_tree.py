@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sensmail.records.errors import BeforeCut, Malformed, NotProven
 from sensmail.records.proof import Leaves, verify_consistency, verify_inclusion
 from sensmail.records.tree import EMPTY_ROOT, Range, leaf_hash, node_hash
-
-from .conftest import Peer
+from unit.records.conftest import Peer
 
 COUNT = 40
 HASHES = [leaf_hash(str(at).encode()) for at in range(COUNT)]
