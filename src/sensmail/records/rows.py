@@ -26,7 +26,7 @@ _MOVE: LiteralString = f"""
         subject_id, client, purpose, outcome, unit, opening, kept.detail::json,
         substring(%(salts)s::bytea FROM {SALT} * (n::integer - 1) + 1 FOR {SALT})
     FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM moved) AS numbered
-    JOIN string_to_table(%(details)s, E'\\n') WITH ORDINALITY AS kept (detail, n) USING (n)
+    LEFT JOIN string_to_table(%(details)s, E'\\n') WITH ORDINALITY AS kept (detail, n) USING (n)
 """
 _SEALED = {
     ledger: columns.expressions(

@@ -104,7 +104,7 @@ def _named(error: Exception) -> RecordsError:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, psycopg.errors.DiskFull) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
         return DiskFull(f"no room left: {text}")
-    if isinstance(error, psycopg.errors.RestrictViolation | psycopg.errors.UniqueViolation):
+    if isinstance(error, psycopg.IntegrityError):
         return HeadChanged(f"the database refuses the batch: {text}")
     if isinstance(error, OSError):
         return KeysUnusable(f"the signing keys cannot be read or written: {text}")

@@ -151,6 +151,7 @@ def test_nothing_is_lost_or_doubled(cluster: Cluster, tmp_path: Path) -> None:
             kills["database"] += 1
         else:
             at = chance.randrange(len(sealers))
+            assert sealers[at].poll() is None, "a sealer gave up by itself"
             sealers[at].kill()
             sealers[at].wait()
             sealers[at] = spawn(cluster, directory)

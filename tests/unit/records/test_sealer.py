@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -97,6 +98,25 @@ def test_a_record_that_commits_late_comes_with_the_next_batch(rig: Rig) -> None:
     slow.execute("COMMIT")
     assert one.seal() == 1
     assert rig.rows("SELECT account FROM records.access WHERE seq = 2") == [("late",)]
+    rig.sound()
+
+
+def test_a_record_that_commits_between_reading_and_moving_comes_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, slow, move = rig.sealer(), rig.session("sensmail-jobs"), rows.move
+    slow.execute("BEGIN")
+    insert(slow, [Entry("access", "open", "late")])
+    rig.write(2)
+
+    def later(*given: Any) -> int:
+        slow.execute("COMMIT")
+        return move(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "move", later)
+        assert one.seal() == 2
+    assert one.seal() == 1
     rig.sound()
 
 

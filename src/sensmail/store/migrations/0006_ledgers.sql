@@ -181,6 +181,7 @@ GRANT EXECUTE ON FUNCTION records.make_part TO "sensmail-sealer";
 -- Whoever looks for openings without a record looks in the ledger as well, and not before the cut.
 GRANT SELECT (opening) ON records.access, records.cut TO "sensmail-keyd";
 GRANT SELECT (ledger) ON records.cut TO "sensmail-keyd";
--- Reading, searching, checking.
+-- Reading, searching, checking; and how long the oldest record has waited.
+GRANT SELECT (at) ON records.inbox TO "sensmail-jobs";
 GRANT SELECT ON records.access, records.governance, records.part, records.log, records.head, records.checkpoint,
     records.cut TO "sensmail-jobs";
