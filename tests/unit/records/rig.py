@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class Rig:
         for each in self._opened:
             if not each.closed and each.info.user == ROLE:
                 each.close()
+        patience = time.monotonic() + 10  # the server gives up the lock a moment after the session is closed
+        held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sensmail-sealer'"
+        while self.rows(held) != [(0,)] and time.monotonic() < patience:
+            time.sleep(0.01)
 
     def check(self, ledger: Ledger = "access", log_key: VerifierKey | None = None) -> Checked:
         return check(lambda: self.session("sensmail-jobs"), ledger, log_key)
