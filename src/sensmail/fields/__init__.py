@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensmail.fields.envelope import ALGORITHMS, OVERHEAD, Algorithm, FieldKey, Header, parse
+from sensmail.fields.envelope import ALGORITHMS, OVERHEAD, Algorithm, FieldKey, Header, nonces, parse
 from sensmail.fields.errors import (
     Altered,
     EnvelopeError,
@@ -17,5 +17,5 @@ from sensmail.fields.place import Place, row_key
 
 __all__ = [
     "ALGORITHMS", "OVERHEAD", "Algorithm", "Altered", "EnvelopeError", "FieldKey", "Header", "InvalidPlace", "Place",
-    "TooLong", "Truncated", "UnknownAlgorithm", "UnknownVersion", "WrongKey", "parse", "row_key",
+    "TooLong", "Truncated", "UnknownAlgorithm", "UnknownVersion", "WrongKey", "nonces", "parse", "row_key",
 ]  # fmt: skip

@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import lru_cache
+from typing import NoReturn, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,6 +27,7 @@ from sensmail.keys.material import NONCE_BYTES, TAG_BYTES, SubjectKey, derive
 VERSION = 1
 MAX_PLAINTEXT = 2**24  # bytes: a bound on the memory that a stranger's input can ask for, far below GCM's limit
 _HEADER = struct.Struct(f">BBI{NONCE_BYTES}s")
+_HEAD = struct.Struct(">BBI")  # the same for all values of one key
 OVERHEAD = _HEADER.size + TAG_BYTES
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
@@ -62,10 +64,6 @@ class Header:
     key_version: int
     nonce: bytes
 
-    def pack(self) -> bytes:
-        """The first 18 bytes of the envelope."""
-        return _HEADER.pack(VERSION, self.algorithm.number, self.key_version, self.nonce)
-
 
 def parse(envelope: bytes) -> Header:
     """Read the header; needs no key.
@@ -93,7 +91,9 @@ class FieldKey:
     subject: bytes
     version: int
     algorithm: Algorithm
-    cipher: Cipher = field(repr=False, compare=False)
+    head: bytes  # how each of its envelopes begins: envelope version, algorithm, key version
+    _tail: bytes = field(repr=False)  # how the bound bytes end: length-prefixed subject
+    _cipher: Cipher = field(repr=False, compare=False)
 
     @classmethod
     def make(cls, key: SubjectKey, purpose: str, algorithm: Algorithm = AES_256_GCM) -> FieldKey:
@@ -101,23 +101,25 @@ class FieldKey:
 
         Raises:
             InvalidPlace: a purpose that is not a lower-case name of at most 64 characters.
+            UnknownAlgorithm: one that is not in the registry.
         """
-        if not _PURPOSE.fullmatch(purpose):
-            raise InvalidPlace(f"purpose {purpose!r} is not of the form {_PURPOSE.pattern}")
-        info = b"sensmail field key v1\0" + bytes([algorithm.number]) + purpose.encode()
-        return cls(key.subject, key.version, algorithm, algorithm.cipher(derive(key.material, info)))
+        if ALGORITHMS.get(algorithm.number) is not algorithm:
+            raise UnknownAlgorithm(f"algorithm {algorithm.number} ({algorithm.name}) is not in the registry")
+        cipher = algorithm.cipher(derive(key.material, _info(algorithm.number, purpose)))
+        head = _HEAD.pack(VERSION, algorithm.number, key.version)
+        return cls(key.subject, key.version, algorithm, head, struct.pack(">H", len(key.subject)) + key.subject, cipher)
 
-    def seal(self, place: Place, plaintext: bytes) -> bytes:
-        """Seal one value for one place, under a fresh nonce.
+    def seal(self, place: Place, plaintext: bytes, fresh: Iterator[bytes] | None = None) -> bytes:
+        """Seal one value for one place, under a fresh nonce: from `nonces`, where many are sealed.
 
         Raises:
             TooLong, InvalidPlace.
         """
         if len(plaintext) > MAX_PLAINTEXT:
             raise TooLong(f"a sealed value has at most {MAX_PLAINTEXT} bytes; found {len(plaintext)}")
-        header = Header(self.algorithm, self.version, os.urandom(NONCE_BYTES))
-        packed = header.pack()
-        return packed + self.cipher.encrypt(header.nonce, plaintext, place.bound(packed, self.subject))
+        nonce = os.urandom(NONCE_BYTES) if fresh is None else next(fresh)
+        header = self.head + nonce
+        return header + self._cipher.encrypt(nonce, plaintext, header + place.bound() + self._tail)
 
     def open(self, place: Place, envelope: bytes) -> bytes:
         """Open a value found at one place.
@@ -127,17 +129,38 @@ class FieldKey:
             WrongKey: sealed under another version or algorithm than this key's.
             Altered: changed, moved from another row, field, subject or purpose, or sealed under another key.
         """
-        header = parse(envelope)
-        if len(envelope) > MAX_PLAINTEXT + OVERHEAD:
-            raise TooLong(f"an envelope has at most {MAX_PLAINTEXT + OVERHEAD} bytes; found {len(envelope)}")
-        if (header.key_version, header.algorithm) != (self.version, self.algorithm):
-            found, given = (header.key_version, header.algorithm.name), (self.version, self.algorithm.name)
-            raise WrongKey(f"sealed under key version {found[0]} by {found[1]}, but the key is {given[0]}, {given[1]}")
-        bound = place.bound(envelope[: _HEADER.size], self.subject)
+        if envelope[: _HEAD.size] != self.head or not OVERHEAD <= len(envelope) <= MAX_PLAINTEXT + OVERHEAD:
+            self._refuse(envelope)
+        header = envelope[: _HEADER.size]
         try:
-            return self.cipher.decrypt(header.nonce, envelope[_HEADER.size :], bound)
+            return self._cipher.decrypt(
+                header[_HEAD.size :], envelope[_HEADER.size :], header + place.bound() + self._tail
+            )
         except InvalidTag:
             raise Altered(
                 f"a value of field {place.field_number} does not open: it was changed, or moved here from another "
                 "row, field, subject or purpose, or sealed under another key"
             ) from None
+
+    def _refuse(self, envelope: bytes) -> NoReturn:
+        """Name what keeps an envelope from being tried with this key."""
+        header = parse(envelope)
+        if len(envelope) > MAX_PLAINTEXT + OVERHEAD:
+            raise TooLong(f"an envelope has at most {MAX_PLAINTEXT + OVERHEAD} bytes; found {len(envelope)}")
+        found, given = (header.key_version, header.algorithm.name), (self.version, self.algorithm.name)
+        raise WrongKey(f"sealed under key version {found[0]} by {found[1]}, but the key is {given[0]}, {given[1]}")
+
+
+def nonces(at_once: int) -> Iterator[bytes]:
+    """Nonces without end, from the operating system, drawn so many at once. Each is given out once."""
+    while True:
+        block = os.urandom(NONCE_BYTES * max(at_once, 1))
+        for at in range(0, len(block), NONCE_BYTES):
+            yield block[at : at + NONCE_BYTES]
+
+
+@lru_cache
+def _info(algorithm: int, purpose: str) -> bytes:
+    if not _PURPOSE.fullmatch(purpose):
+        raise InvalidPlace(f"purpose {purpose!r} is not of the form {_PURPOSE.pattern}")
+    return b"sensmail field key v1\0" + bytes([algorithm]) + purpose.encode()

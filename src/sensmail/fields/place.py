@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sensmail.fields.errors import InvalidPlace
 
 _UUID, _INTEGER, _TEXT, _BYTES = 1, 2, 3, 4
+_FIELD = struct.Struct(">IH")
 
 
 def row_key(*parts: UUID | int | str | bytes) -> bytes:
@@ -38,17 +39,19 @@ def _part(value: UUID | int | str | bytes) -> tuple[int, bytes]:
     raise TypeError(f"{type(value).__name__} has no canonical form; use uuid, integer, text or bytes")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a value lives: the permanent field number of the data map and the row. The subject comes with the key."""
 
     field_number: int
     row: bytes  # from row_key()
 
-    def bound(self, header: bytes, subject: bytes) -> bytes:
-        """The associated data: header, field number, and length-prefixed row key and subject id."""
+    def bound(self) -> bytes:
+        """What an envelope is bound to: field number and length-prefixed row key.
+
+        Raises:
+            InvalidPlace.
+        """
         if not 1 <= self.field_number < 2**32 or not 1 <= len(self.row) < 2**16:
             found = f"field number {self.field_number}, row key of {len(self.row)} bytes"
             raise InvalidPlace(f"{found}: a field number is 1 to 2**32 - 1, a row key 1 to 65535 bytes")
-        field = struct.pack(">IH", self.field_number, len(self.row))
-        return header + field + self.row + struct.pack(">H", len(subject)) + subject
+        return _FIELD.pack(self.field_number, len(self.row)) + self.row

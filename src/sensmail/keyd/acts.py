@@ -20,7 +20,7 @@ from sensmail.keyd.admin import Administration, require_approval
 from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import BadRequest
 from sensmail.keyd.limits import Limits
-from sensmail.keyd.protocol import Opened, Sealed
+from sensmail.keyd.protocol import Opened, Values
 from sensmail.keyd.recorder import Recorder
 from sensmail.keyd.rights import Right, Rights
 from sensmail.keyd.vault import Vault, translate
@@ -107,23 +107,23 @@ class Acts:
             await self._recorder.record([call.entry(count=count)])
 
     async def _seal(self, call: Call) -> list[bytes]:
-        items = call.message.items
-        for number in {each.field for each in items}:
+        values = call.message.values
+        for number in set(values.fields):
             call.rights.item(number)
-        return await self._working(len(items), lambda: self._vault.seal(items))
+        return await self._working(len(values), lambda: self._vault.seal(values))
 
     async def _open(self, call: Call) -> list[Opened]:
         """Record first: one record a person, with the fields asked for. Only then open."""
-        message, items = call.message, call.message.items
-        call.rights.may_open(call.caller, call.right, message.purpose, {each.field for each in items})
-        fields = _fields(items)
-        self._openings.take(call.caller.unit, len(items), call.right.openings_per_minute)
+        message, values = call.message, call.message.values
+        call.rights.may_open(call.caller, call.right, message.purpose, set(values.fields))
+        fields = _fields(values)
+        self._openings.take(call.caller.unit, len(values), call.right.openings_per_minute)
         refusals = self._vault.refusals(fields)
 
-        def entry(subject: UUID, **more: str) -> Entry:
+        def entry(subject: bytes, **more: str) -> Entry:
             actor, unit = message.actor, call.caller.unit
             return Entry(
-                "access", "open", actor.account, actor.origin, subject, actor.client, message.purpose,
+                "access", "open", actor.account, actor.origin, UUID(bytes=subject), actor.client, message.purpose,
                 "refused" if more else "done", unit, detail={"fields": fields[subject], **more},
             )  # fmt: skip
 
@@ -134,25 +134,26 @@ class Acts:
         if opening:
             await self._recorder.record(opening, openings=True)
         # Who was refused in the record stays refused, even when reopened while the record was written.
-        opened = await self._working(len(items), lambda: self._vault.open(items, refusals))
-        await self._note_failures(call, items, opened, refusals)
+        opened = await self._working(len(values), lambda: self._vault.open(values, refusals))
+        await self._note_failures(call, values, opened, refusals)
         return opened
 
     async def _note_failures(
-        self, call: Call, items: Sequence[Sealed], opened: Sequence[Opened], refused: dict[UUID, str]
+        self, call: Call, values: Values, opened: Sequence[Opened], refused: dict[bytes, str]
     ) -> None:
         """A value that was recorded as opened and did not open: somebody altered or moved it."""
-        failed: dict[tuple[UUID, str], list[int]] = defaultdict(list)
-        for item, result in zip(items, opened, strict=True):
-            if result.refusal and item.subject not in refused:
-                failed[item.subject, result.refusal].append(item.field)
+        failed: dict[tuple[bytes, str], list[int]] = defaultdict(list)
+        for subject, field, result in zip(values.subjects, values.fields, opened, strict=True):
+            if result.refusal and subject not in refused:
+                failed[subject, result.refusal].append(field)
         if failed:
             actor = call.message.actor
             await self._recorder.record(
                 [
                     Entry(
-                        "access", "open", actor.account, actor.origin, subject, actor.client, call.message.purpose,
-                        "failed", call.caller.unit, detail={"fields": sorted(set(fields)), "code": code},
+                        "access", "open", actor.account, actor.origin, UUID(bytes=subject), actor.client,
+                        call.message.purpose, "failed", call.caller.unit,
+                        detail={"fields": sorted(set(fields)), "code": code},
                     )
                     for (subject, code), fields in failed.items()
                 ]
@@ -160,16 +161,16 @@ class Acts:
 
     # passes of jobs
 
-    async def _reseal(self, call: Call) -> list[protocol.Resealed]:
+    async def _reseal(self, call: Call) -> protocol.Resealed:
         return await self._pass(call, self._vault.reseal)
 
     async def _check(self, call: Call) -> list[str]:
         return await self._pass(call, self._vault.check)
 
-    async def _pass(self, call: Call, work: Callable[[Sequence[Sealed]], T]) -> T:
-        items = call.message.items
-        await self._recorder.record([call.entry(job=call.message.job, items=len(items))])
-        return await self._working(len(items), lambda: work(items))
+    async def _pass(self, call: Call, work: Callable[[Values], T]) -> T:
+        values = call.message.values
+        await self._recorder.record([call.entry(job=call.message.job, items=len(values))])
+        return await self._working(len(values), lambda: work(values))
 
     async def _census(self, call: Call) -> dict[str, int]:
         pairs = call.message.pairs
@@ -237,9 +238,9 @@ def _ids(call: Call) -> list[bytes]:
     return [each.bytes for each in call.message.subjects]
 
 
-def _fields(items: Sequence[Sealed]) -> dict[UUID, list[int]]:
+def _fields(values: Values) -> dict[bytes, list[int]]:
     """The fields of each person, in order."""
-    found: dict[UUID, set[int]] = defaultdict(set)
-    for each in items:
-        found[each.subject].add(each.field)
+    found: dict[bytes, set[int]] = defaultdict(set)
+    for subject, field in zip(values.subjects, values.fields, strict=True):
+        found[subject].add(field)
     return {subject: sorted(fields) for subject, fields in found.items()}

@@ -23,7 +23,7 @@ import msgspec
 
 from sensmail.keyd import protocol
 from sensmail.keyd.errors import KeyServiceError, Unavailable, error_of
-from sensmail.keyd.protocol import SOCKET, Actor, Gone, Message, Opened, Resealed, Sealed, Sealing, Status, Why
+from sensmail.keyd.protocol import SOCKET, Actor, Gone, Message, Opened, Resealed, Sealed, Sealing, Status, Values, Why
 
 LONG_S = 600.0  # a roll waits for every place, and perhaps for an HSM
 _LONG = frozenset({"roll", "destroy", "retire", "destroy_retired"})
@@ -65,7 +65,7 @@ class KeyService:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    # values
+    # values: a few as a list, many in columns
 
     def new_subjects(self, count: int = 1) -> list[UUID]:
         """New subjects with random ids; their keys are durable in every place."""
@@ -79,17 +79,17 @@ class KeyService:
         """
         return self._call("adopt", protocol.SubjectList(list(subjects)))  # type: ignore[no-any-return]
 
-    def seal(self, values: Sequence[Sealing]) -> list[bytes]:
+    def seal(self, values: Values | Sequence[Sealing]) -> list[bytes]:
         """Envelopes, in order; all or nothing.
 
         Raises:
             UnknownSubject, Destroyed, Closed.
         """
-        return self._call("seal", protocol.Seal(list(values)))  # type: ignore[no-any-return]
+        return self._call("seal", protocol.Seal(Values.of(values)))  # type: ignore[no-any-return]
 
-    def open_many(self, values: Sequence[Sealed], purpose: str, actor: Actor) -> list[Opened]:
+    def open_many(self, values: Values | Sequence[Sealed], purpose: str, actor: Actor) -> list[Opened]:
         """Open values, in order, once the record of it is durable. A value that does not open says why."""
-        return self._call("open", protocol.Open(purpose, actor, list(values)))  # type: ignore[no-any-return]
+        return self._call("open", protocol.Open(purpose, actor, Values.of(values)))  # type: ignore[no-any-return]
 
     def open(self, value: Sealed, purpose: str, actor: Actor) -> bytes:
         """Open one value.
@@ -104,13 +104,13 @@ class KeyService:
 
     # passes of a job, which show nobody a value
 
-    def reseal(self, values: Sequence[Sealed], job: str) -> list[Resealed]:
+    def reseal(self, values: Values | Sequence[Sealed], job: str) -> Resealed:
         """The values under the active key version of their subjects; `job` stands in the record."""
-        return self._call("reseal", protocol.Pass(job, list(values)))  # type: ignore[no-any-return]
+        return self._call("reseal", protocol.Pass(job, Values.of(values)))  # type: ignore[no-any-return]
 
-    def check(self, values: Sequence[Sealed], job: str) -> list[str]:
+    def check(self, values: Values | Sequence[Sealed], job: str) -> list[str]:
         """Whether each value opens at its place: "" or the refusal."""
-        return self._call("check", protocol.Pass(job, list(values)))  # type: ignore[no-any-return]
+        return self._call("check", protocol.Pass(job, Values.of(values)))  # type: ignore[no-any-return]
 
     def census(self, pairs: Sequence[tuple[UUID, int]]) -> dict[str, int]:
         """How many of these (subject, key version) are in which state; every one of CENSUS_STATES has its count."""

@@ -1,13 +1,14 @@
 """Every message of the key service: `POST /v1/<act>` over the Unix socket, MessagePack in and out.
 
 One definition for both sides; msgspec checks types and limits while it decodes. Structures are arrays on the wire. A
-subject id is 16 bytes there and a UUID in Python.
+subject id is 16 bytes there and a UUID in Python, but in `Values`, of which a pass has millions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -24,6 +25,7 @@ Purpose = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,63}\Z")]
 Field = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Version = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Row = Annotated[bytes, Meta(min_length=1, max_length=2**16 - 1)]
+Subject = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Officers = Annotated[list[Annotated[bytes, Meta(min_length=32, max_length=32)]], Meta(min_length=3, max_length=3)]
 Subjects = Annotated[list[UUID], Meta(max_length=MAX_ITEMS)]
 
@@ -48,22 +50,50 @@ class Why(Message, frozen=True):
     approver: Name = ""
 
 
-class Sealing(Message, frozen=True, gc=False):
+class Sealing(NamedTuple):
     """A value to seal for its place: permanent field number of the data map, and `fields.row_key(...)`."""
 
     subject: UUID
-    field: Field
-    row: Row
+    field: int
+    row: bytes
     value: bytes
 
 
-class Sealed(Message, frozen=True, gc=False):
+class Sealed(NamedTuple):
     """A sealed value as it was found at its place."""
 
     subject: UUID
-    field: Field
-    row: Row
+    field: int
+    row: bytes
     envelope: bytes
+
+
+class Values(Message, frozen=True):
+    """Values at their places, column by column: `contents` are values in clear to seal, or envelopes."""
+
+    subjects: Annotated[Sequence[Subject], Meta(max_length=MAX_ITEMS)]
+    fields: Annotated[Sequence[Field], Meta(max_length=MAX_ITEMS)]
+    rows: Annotated[Sequence[Row], Meta(max_length=MAX_ITEMS)]
+    contents: Annotated[Sequence[bytes], Meta(max_length=MAX_ITEMS)]
+
+    def __post_init__(self) -> None:
+        if not len(self.subjects) == len(self.fields) == len(self.rows) == len(self.contents):
+            raise ValueError("the columns of values are of different lengths")
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def __iter__(self) -> Iterator[tuple[bytes, int, bytes, bytes]]:
+        """Subject, field, row and content of each."""
+        return zip(self.subjects, self.fields, self.rows, self.contents, strict=True)
+
+    @classmethod
+    def of(cls, values: Values | Sequence[Sealing] | Sequence[Sealed]) -> Values:
+        """The same values, where they are not in columns already."""
+        if isinstance(values, Values):
+            return values
+        subjects, fields, rows, contents = zip(*values, strict=True) if values else ((), (), (), ())
+        return cls([each.bytes for each in subjects], fields, rows, contents)
 
 
 class Opened(Message, frozen=True, gc=False):
@@ -73,11 +103,11 @@ class Opened(Message, frozen=True, gc=False):
     refusal: str = ""
 
 
-class Resealed(Message, frozen=True, gc=False):
-    """The value under the active key version; None where it is so already, or where `refusal` says why not."""
+class Resealed(Message, frozen=True):
+    """Values under the active key versions; None where one is so already, or where a refusal says why not."""
 
-    envelope: bytes | None
-    refusal: str = ""
+    envelopes: list[bytes | None]
+    refusals: dict[int, str]  # by position
 
 
 class NewSubjects(Message, frozen=True):
@@ -95,7 +125,7 @@ class SubjectList(Message, frozen=True):
 class Seal(Message, frozen=True):
     """`seal`: all or nothing. Answer: list of envelopes."""
 
-    items: Annotated[list[Sealing], Meta(max_length=MAX_ITEMS)]
+    values: Values
 
 
 class Open(Message, frozen=True):
@@ -103,14 +133,14 @@ class Open(Message, frozen=True):
 
     purpose: Purpose
     actor: Actor
-    items: Annotated[list[Sealed], Meta(max_length=MAX_ITEMS)]
+    values: Values
 
 
 class Pass(Message, frozen=True):
-    """`reseal` (answer: list of Resealed), `check` (list of refusals, "" where it opens): nobody sees a value."""
+    """`reseal` (answer: Resealed), `check` (list of refusals, "" where it opens): nobody sees a value."""
 
     job: Annotated[str, Meta(min_length=1, max_length=200, pattern=_PLAIN)]
-    items: Annotated[list[Sealed], Meta(max_length=MAX_ITEMS)]
+    values: Values
 
 
 class Census(Message, frozen=True):
@@ -200,7 +230,7 @@ ACTS: dict[str, tuple[type[Message], Any]] = {
     "adopt": (SubjectList, int),
     "seal": (Seal, list[bytes]),
     "open": (Open, list[Opened]),
-    "reseal": (Pass, list[Resealed]),
+    "reseal": (Pass, Resealed),
     "check": (Pass, list[str]),
     "census": (Census, dict[str, int]),
     "close": (ChangeSubjects, int),

@@ -1,26 +1,26 @@
 """Sealing and opening on the open key file. Keys of fields are derived for one call and forgotten with it.
 
-`open`, `check`, `reseal` and `census` change nothing. The values of one call are grouped by subject and key version, so
-that each key is derived once.
+`open`, `check`, `reseal` and `census` change nothing. Each key is derived once in a call, and the loops over values do
+no more than cipher and compare: a reseal of a million values spends its time here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from sensmail.fields import EnvelopeError, FieldKey, Place, parse
+from sensmail.fields import EnvelopeError, FieldKey, Header, Place, nonces, parse
 from sensmail.keyd import errors
 from sensmail.keyd.errors import KeyServiceError
-from sensmail.keyd.protocol import CENSUS_STATES, Opened, Resealed, Sealed, Sealing
-from sensmail.keys import KeyFailure, Keyring, KeyState, SubjectKey
+from sensmail.keyd.protocol import CENSUS_STATES, Opened, Resealed, Values
+from sensmail.keys import KeyFailure, Keyring, KeyState
 from sensmail.keys import errors as keys
 
 PURPOSE = "field"  # of the keys of all values that the data map names; part of the format (docs/formats.md)
 _VERSION = slice(0, 6)  # of an envelope: format, algorithm and key version
-_UNCHANGED = Resealed(None)
+_ALTERED = errors.AlteredValue.code
+K = TypeVar("K")
 T = TypeVar("T")
 _ERRORS: dict[type[KeyFailure], type[KeyServiceError]] = {
     keys.UnknownSubject: errors.UnknownSubject,
@@ -42,70 +42,80 @@ class Vault:
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
 
-    def seal(self, items: Sequence[Sealing]) -> list[bytes]:
+    def seal(self, values: Values) -> list[bytes]:
         """Envelopes, in order.
 
         Raises:
             KeyServiceError: nothing was sealed.
         """
-        made: dict[int, FieldKey] = {}
-        envelopes = []
+        made: dict[bytes, FieldKey] = {}
+        envelopes, fresh = [], nonces(len(values))
         try:
-            for item in items:
-                key = made.get(item.subject.int)
+            for subject, field, row, value in values:
+                key = made.get(subject)
                 if key is None:
-                    key = made[item.subject.int] = FieldKey.make(self._ring.key(item.subject.bytes), PURPOSE)
-                envelopes.append(key.seal(Place(item.field, item.row), item.value))
+                    key = made[subject] = FieldKey.make(self._ring.key(subject), PURPOSE)
+                envelopes.append(key.seal(Place(field, row), value, fresh))
         except KeyFailure as failure:
             raise translate(failure) from failure
         except EnvelopeError as error:
             raise errors.BadRequest(str(error)) from error
         return envelopes
 
-    def refusals(self, subjects: Iterable[UUID]) -> dict[UUID, str]:
+    def refusals(self, subjects: Iterable[bytes]) -> dict[bytes, str]:
         """Why a subject's values open for nobody: closed, destroyed, unknown. The others are not in it."""
         found = {}
         for subject in set(subjects):
             try:
-                self._ring.key(subject.bytes, 1, restoring=True)
+                self._ring.key(subject, 1, restoring=True)
             except keys.VersionNotUsable:
                 pass
             except KeyFailure as failure:
                 found[subject] = translate(failure).code
         return found
 
-    def open(self, items: Sequence[Sealed], refused: Mapping[UUID, str] | None = None) -> list[Opened]:
+    def open(self, values: Values, refused: Mapping[bytes, str] | None = None) -> list[Opened]:
         """Values or refusals, in order. The record of it must be durable already.
 
         Args:
-            items: what to open.
+            values: what to open.
             refused: subjects whose values were recorded as refused, and why: none of them is opened.
         """
-        known = refused or {}
-        opening = [each for each in items if each.subject not in known]
-        opened = iter(self._each(opening, self._ring.key, _open, lambda code: Opened(None, code)))
-        return [Opened(None, known[each.subject]) if each.subject in known else next(opened) for each in items]
 
-    def check(self, items: Sequence[Sealed]) -> list[str]:
+        def key_of(subject: bytes, header: Header) -> FieldKey:
+            return FieldKey.make(self._ring.key(subject, header.key_version), PURPOSE, header.algorithm)
+
+        opened, refusals = _each(values, key_of, FieldKey.open, refused or {})
+        return [Opened(value, refusals.get(number, "")) for number, value in enumerate(opened)]
+
+    def check(self, values: Values) -> list[str]:
         """Whether each opens at its place, closed subjects too: "" or the refusal."""
-        return self._each(items, partial(self._ring.key, closed=True), _check, lambda code: code)
 
-    def reseal(self, items: Sequence[Sealed]) -> list[Resealed]:
+        def key_of(subject: bytes, header: Header) -> FieldKey:
+            return FieldKey.make(self._ring.key(subject, header.key_version, closed=True), PURPOSE, header.algorithm)
+
+        _, refusals = _each(values, key_of, _opens)
+        return [refusals.get(number, "") for number in range(len(values))]
+
+    def reseal(self, values: Values) -> Resealed:
         """New envelopes under the active versions; opens every version that is not destroyed, closed subjects too."""
-        active: dict[int, FieldKey] = {}
+        newest: dict[bytes, FieldKey] = {}
+        fresh = nonces(len(values))
 
-        def reseal(key: FieldKey, item: Sealed) -> Resealed:
-            new = active.get(item.subject.int)
+        def keys_of(subject: bytes, header: Header) -> tuple[FieldKey, FieldKey]:
+            old = self._ring.key(subject, header.key_version, restoring=True, closed=True)
+            new = newest.get(subject)
             if new is None:
-                found = self._ring.key(item.subject.bytes, closed=True)
-                new = active[item.subject.int] = key if found.version == key.version else FieldKey.make(found, PURPOSE)
-            place = Place(item.field, item.row)
-            value = key.open(place, item.envelope)
-            return _UNCHANGED if new.version == key.version else Resealed(new.seal(place, value))
+                new = newest[subject] = FieldKey.make(self._ring.key(subject, closed=True), PURPOSE)
+            known = (new.version, new.algorithm) == (old.version, header.algorithm)
+            return new if known else FieldKey.make(old, PURPOSE, header.algorithm), new
 
-        return self._each(
-            items, partial(self._ring.key, restoring=True, closed=True), reseal, lambda code: Resealed(None, code)
-        )
+        def reseal(pair: tuple[FieldKey, FieldKey], place: Place, envelope: bytes) -> bytes | None:
+            old, new = pair
+            value = old.open(place, envelope)
+            return None if new is old else new.seal(place, value, fresh)
+
+        return Resealed(*_each(values, keys_of, reseal))
 
     def census(self, pairs: Iterable[tuple[UUID, int]]) -> dict[str, int]:
         """How many of these (subject, key version) are in which state."""
@@ -119,47 +129,48 @@ class Vault:
                 counts["tombstone" if self._ring.tombstone(subject.bytes) else "unknown"] += 1
         return counts
 
-    def _each(
-        self,
-        items: Sequence[Sealed],
-        key_of: Callable[[bytes, int], SubjectKey],
-        act: Callable[[FieldKey, Sealed], T],
-        refuse: Callable[[str], T],
-    ) -> list[T]:
-        """`act` on each item with the key that its envelope names; the keys are derived once."""
-        made: dict[tuple[int, bytes], FieldKey | str] = {}  # by number: hashing a UUID is slow
-        results = []
-        for item in items:
-            wanted = item.subject.int, item.envelope[_VERSION]
-            key = made.get(wanted)
-            if key is None:
-                key = made[wanted] = _make(key_of, item)
+
+def _opens(key: FieldKey, place: Place, envelope: bytes) -> None:
+    key.open(place, envelope)
+
+
+def _each(
+    values: Values,
+    prepare: Callable[[bytes, Header], K],
+    act: Callable[[K, Place, bytes], T],
+    refused: Mapping[bytes, str] | None = None,
+) -> tuple[list[T | None], dict[int, str]]:
+    """What `act` makes of each envelope, with what `prepare` made once of its subject and header; refusals by position.
+
+    Args:
+        values: envelopes at their places.
+        prepare: may raise KeyFailure.
+        act: may raise EnvelopeError.
+        refused: subjects that are refused whatever they hold, and why.
+    """
+    made: dict[bytes, K | str] = {}
+    results: list[T | None] = []
+    refusals: dict[int, str] = {}
+    known = refused or {}
+    for number, (subject, field, row, envelope) in enumerate(values):
+        result, refusal = None, known.get(subject, "")
+        try:
+            name = subject + envelope[_VERSION]
+            key = refusal or made.get(name) or made.setdefault(name, _prepared(prepare, subject, parse(envelope)))
             if isinstance(key, str):
-                results.append(refuse(key))
-                continue
-            try:
-                results.append(act(key, item))
-            except EnvelopeError:
-                results.append(refuse(errors.AlteredValue.code))
-            except KeyFailure as failure:
-                results.append(refuse(translate(failure).code))
-        return results
+                refusal = key
+            else:
+                result = act(key, Place(field, row), envelope)
+        except EnvelopeError:
+            refusal = _ALTERED
+        if refusal:
+            refusals[number] = refusal
+        results.append(result)
+    return results, refusals
 
 
-def _make(key_of: Callable[[bytes, int], SubjectKey], item: Sealed) -> FieldKey | str:
+def _prepared(prepare: Callable[[bytes, Header], K], subject: bytes, header: Header) -> K | str:
     try:
-        header = parse(item.envelope)
-        return FieldKey.make(key_of(item.subject.bytes, header.key_version), PURPOSE, header.algorithm)
-    except EnvelopeError:
-        return errors.AlteredValue.code
+        return prepare(subject, header)
     except KeyFailure as failure:
         return translate(failure).code
-
-
-def _open(key: FieldKey, item: Sealed) -> Opened:
-    return Opened(key.open(Place(item.field, item.row), item.envelope))
-
-
-def _check(key: FieldKey, item: Sealed) -> str:
-    key.open(Place(item.field, item.row), item.envelope)
-    return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from psycopg import sql
 
@@ -86,26 +85,41 @@ class Table:
         return sql.Identifier(self.schema, self.name)
 
 
-class Row(NamedTuple):
-    """One row; every value in PostgreSQL's binary form."""
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a table, column by column; every value in PostgreSQL's binary form.
 
-    key: tuple[bytes, ...]
-    subject: bytes | None
-    values: tuple[bytes | None, ...]
+    Attributes:
+        keys: the columns of the primary key.
+        subjects: whom each row belongs to.
+        values: the sealed columns.
+    """
+
+    keys: Sequence[Sequence[bytes]]
+    subjects: Sequence[bytes | None]
+    values: Sequence[Sequence[bytes | None]]
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def key(self, number: int) -> tuple[bytes, ...]:
+        """The primary key of a row."""
+        return tuple(column[number] for column in self.keys)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A value that is left as it is: which row, the name of its column, why."""
+    """A value that is left as it is: primary key of its row, name of its column, why."""
 
-    row: Row
+    key: tuple[bytes, ...]
     column: str
     reason: str
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What became of some rows: new values beside the rows that change, and what was refused."""
+    """What became of some rows: those that change, beside them their new values, and what was refused."""
 
-    rows: Sequence[tuple[Row, tuple[bytes | None, ...]]]
+    rows: Chunk
+    new: Sequence[Sequence[bytes | None]]  # as Chunk.values
     refused: Sequence[Refusal]

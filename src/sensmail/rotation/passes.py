@@ -4,14 +4,14 @@
 
 The position is committed with the chunk, so a run that was cut off anywhere goes on behind the last chunk that counts,
 and an update of somebody else in between is never overwritten: the row is read again. While one chunk is written, the
-next is read and goes through the key service.
+next goes through the key service and the one behind it is read.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -19,9 +19,10 @@ from uuid import UUID
 import psycopg
 
 from sensmail.keyd.errors import Unavailable
+from sensmail.keyd.protocol import MAX_ITEMS
 from sensmail.rotation import state
 from sensmail.rotation.errors import RotationError, told
-from sensmail.rotation.model import JOBS, Changes, Refusal, Row, Table, Wanted
+from sensmail.rotation.model import JOBS, Changes, Chunk, Refusal, Table, Wanted
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.statements import Statements
 from sensmail.rotation.transform import Transform
@@ -82,18 +83,18 @@ def run_pass(sessions: Sessions, table: Table, transform: Transform, job: UUID, 
         RotationError: the database refuses a new value. psycopg.OperationalError, KeyServiceError: go on later.
     """
     statements = Statements(table)
-    with sessions.on(table) as writer, sessions.on(table) as reader, ThreadPoolExecutor(1) as ahead:
+    with sessions.on(table) as writer, sessions.on(table) as reader, ThreadPoolExecutor(2) as ahead:
         position = state.begin_pass(writer, job, table, phase)
         if position.ended:
             return
         progress.phase(phase, statements.count(reader), position.seen)
         writer.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         statements.prepare(writer)
-        chunks = _Chunks(statements, reader, transform)
-        coming = ahead.submit(chunks.next, position.after)
+        chunks = _Chunks(statements, reader, transform, ahead, position.after)
+        coming = ahead.submit(chunks.next)
         while (chunk := coming.result()) is not None:
             rows, changes = chunk
-            coming = ahead.submit(chunks.next, rows[-1].key)
+            coming = ahead.submit(chunks.next)
             _write(writer, statements, transform, rows, changes, job, phase)
             progress.moved(len(rows))
         state.move(writer, job, table, phase, None, 0, 0)
@@ -101,22 +102,32 @@ def run_pass(sessions: Sessions, table: Table, transform: Transform, job: UUID, 
 
 
 class _Chunks:
-    """Reads and transforms, in a thread of its own."""
+    """Reads and transforms in threads of their own, one chunk each."""
 
-    def __init__(self, statements: Statements, reader: Connection, transform: Transform) -> None:
-        self._statements, self._reader, self._transform, self._size = statements, reader, transform, FIRST_ROWS
+    def __init__(
+        self, statements: Statements, reader: Connection, transform: Transform, ahead: Executor,
+        after: tuple[bytes, ...] | None,
+    ) -> None:  # fmt: skip
+        self._statements, self._reader, self._transform, self._ahead = statements, reader, transform, ahead
+        self._size, self._most = FIRST_ROWS, min(MOST_ROWS, MAX_ITEMS // len(statements.table.columns))  # in one call
+        self._coming = ahead.submit(self._read, after)
 
-    def next(self, after: tuple[bytes, ...] | None) -> tuple[Sequence[Row], Changes] | None:
-        rows = self._statements.read(self._reader, after, self._size)
-        if not rows:
+    def next(self) -> tuple[Chunk, Changes] | None:
+        rows = self._coming.result()
+        if not len(rows):
             return None
-        size = sum(len(value) for row in rows for value in row.values if value is not None)
-        self._size = max(1, min(MOST_ROWS, len(rows) * CHUNK_BYTES // max(size, 1)))
+        self._coming = self._ahead.submit(self._read, rows.key(-1))
         return rows, self._transform(rows)
+
+    def _read(self, after: tuple[bytes, ...] | None) -> Chunk:
+        rows = self._statements.read(self._reader, after, self._size)
+        size = sum(len(value) for column in rows.values for value in column if value is not None)
+        self._size = max(1, min(self._most, len(rows) * CHUNK_BYTES // max(size, 1)))
+        return rows
 
 
 def _write(
-    writer: Connection, statements: Statements, transform: Transform, rows: Sequence[Row], changes: Changes, job: UUID,
+    writer: Connection, statements: Statements, transform: Transform, rows: Chunk, changes: Changes, job: UUID,
     phase: str,
 ) -> None:  # fmt: skip
     table, changed = statements.table, 0
@@ -124,16 +135,16 @@ def _write(
     try:
         with writer.transaction():
             for _ in range(TRIES):
-                if not changes.rows:
+                if not len(changes.rows):
                     break
-                written = statements.write(writer, changes.rows)
+                written = statements.write(writer, changes)
                 changed += written
                 if written == len(changes.rows):
                     break
                 changes = transform(statements.overtaken(writer))
                 refused += changes.refused
             state.refuse(writer, job, table, refused)
-            state.move(writer, job, table, phase, rows[-1].key, len(rows), changed)
+            state.move(writer, job, table, phase, rows.key(-1), len(rows), changed)
     except psycopg.OperationalError:
         raise  # temporary
     except psycopg.Error as error:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sensmail.rotation.model import KeyColumn
 
 UUID_KIND, INTEGER, TEXT, BYTES = 1, 2, 3, 4
 CASTS = {UUID_KIND: "uuid", INTEGER: "bigint", TEXT: "text", BYTES: "bytea"}
+_HEAD = struct.Struct(">BH")
 
 
-def packer(columns: Sequence[KeyColumn]) -> Callable[[tuple[bytes, ...]], bytes]:
-    """A function from a key on the wire to its row key: PostgreSQL's binary form is the canonical form of each type.
+def row_keys(columns: Sequence[KeyColumn], keys: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The row keys of keys on the wire, column by column: PostgreSQL's binary form is the canonical form of each type.
 
-    The result equals `fields.row_key` of the same values.
+    Each equals `fields.row_key` of the same values.
     """
-    count, kinds = bytes([len(columns)]), [column.kind for column in columns]
-    if len(kinds) == 1 and kinds[0] in (UUID_KIND, INTEGER):  # fixed length: nearly every table
-        head = count + struct.pack(">BH", kinds[0], 16 if kinds[0] == UUID_KIND else 8)
-        return lambda key: head + key[0]
-    return lambda key: (
-        count + b"".join(struct.pack(">BH", kind, len(part)) + part for kind, part in zip(kinds, key, strict=True))
-    )
+    parts = [
+        [_HEAD.pack(column.kind, len(part)) + part for part in parts]
+        for column, parts in zip(columns, keys, strict=True)
+    ]
+    count = bytes([len(columns)])
+    return [count + b"".join(each) for each in zip(*parts, strict=True)]
 
 
 def parameters(columns: Sequence[KeyColumn], key: tuple[bytes, ...]) -> list[UUID | int | str | bytes]:

@@ -275,7 +275,7 @@ def refuse(connection: Connection, job: UUID, table: Table, refused: Sequence[Re
             "INSERT INTO sensmail_rotation.refused (job, schema_name, table_name, column_name, row_key, reason)"
             " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (job, schema_name, table_name, column_name, row_key)"
             " DO UPDATE SET reason = excluded.reason",
-            [(*place, each.column, shown(table.key, each.row.key), each.reason) for each in refused],
+            [(*place, each.column, shown(table.key, each.key), each.reason) for each in refused],
         )
 
 

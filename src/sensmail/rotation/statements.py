@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import sql
 
-from sensmail.rotation.model import Row, Table
+from sensmail.rotation.model import Changes, Chunk, Table
 from sensmail.rotation.rowkey import parameters
 from sensmail.store import Connection
 
@@ -54,7 +54,7 @@ class Statements:
         query = sql.SQL("SELECT count(*) FROM {} AS t WHERE {}").format(self.table.identifier, self._filled)
         return int(connection.execute(query).fetchall()[0][0])
 
-    def read(self, connection: Connection, after: tuple[bytes, ...] | None, rows: int) -> list[Row]:
+    def read(self, connection: Connection, after: tuple[bytes, ...] | None, rows: int) -> Chunk:
         """The next rows after a key that hold a value."""
         query = sql.SQL("SELECT {} FROM {} AS t WHERE ({})").format(self._read, self.table.identifier, self._filled)
         values: list[Any] = []
@@ -81,20 +81,21 @@ class Statements:
             )
         )
 
-    def write(self, connection: Connection, changes: Sequence[tuple[Row, tuple[bytes | None, ...]]]) -> int:
+    def write(self, connection: Connection, changes: Changes) -> int:
         """In a transaction: put new values where the old ones still stand; ordered by key. Returns how many rows."""
         connection.execute(sql.SQL("DELETE FROM {}").format(_STAGE))  # of this transaction
+        rows = changes.rows
         with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(_STAGE)) as copy:
-            for row, new in changes:
-                copy.write_row((*row.key, row.subject, *row.values, *new))
+            for row in zip(*rows.keys, rows.subjects, *rows.values, *changes.new, strict=True):
+                copy.write_row(row)
         update = sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {} AND {} BETWEEN {} AND {} AND {}").format(
             self.table.identifier, self._set, _STAGE, self._same_row, self._keys, self._edge, self._edge, self._unmoved
         )
         key = self.table.key
-        edges = [*parameters(key, changes[0][0].key), *parameters(key, changes[-1][0].key)]
+        edges = [*parameters(key, rows.key(0)), *parameters(key, rows.key(-1))]
         return connection.execute(update, edges, prepare=False).rowcount
 
-    def overtaken(self, connection: Connection) -> list[Row]:
+    def overtaken(self, connection: Connection) -> Chunk:
         """After `write`, in its transaction: rows that a writer changed in between, as they are now."""
         changed = sql.SQL(" OR ").join(
             sql.SQL("{} IS DISTINCT FROM s.{}").format(
@@ -111,10 +112,11 @@ class Statements:
     def _order(self) -> list[sql.Identifier]:
         return [sql.Identifier("t", each.name) for each in self.table.key]
 
-    def _fetched(self, connection: Connection, query: sql.Composed, values: list[Any]) -> list[Row]:
+    def _fetched(self, connection: Connection, query: sql.Composed, values: list[Any]) -> Chunk:
         keys = len(self.table.key)
         found = connection.execute(query, values, prepare=False, binary=True).fetchall()
-        return [Row(each[:keys], each[keys], each[keys + 1 :]) for each in found]
+        columns = list(zip(*found, strict=True)) or [()] * (keys + 1 + len(self.table.columns))
+        return Chunk(columns[:keys], columns[keys], columns[keys + 1 :])
 
 
 def _bytewise(text: bool, name: sql.Identifier) -> sql.Composed:

@@ -13,13 +13,14 @@ from sensmail.fields import EnvelopeError, parse, text
 from sensmail.fields.envelope import MAX_PLAINTEXT, OVERHEAD
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import BadRequest, Closed, Destroyed, KeyServiceError, UnknownSubject
-from sensmail.keyd.protocol import MAX_ITEMS, Sealed, Sealing
-from sensmail.rotation.model import Changes, Column, Refusal, Row, Table
-from sensmail.rotation.rowkey import packer
+from sensmail.keyd.protocol import MAX_ITEMS, Values
+from sensmail.rotation.model import Changes, Chunk, Column, Refusal, Table
+from sensmail.rotation.rowkey import row_keys
 
 CALL_BYTES = 32 * 2**20  # of values in one call; the service takes 64 MiB
 _BELONGS_TO_ITEM = (BadRequest, Closed, Destroyed, UnknownSubject)  # not to the service: the other items may go on
 
+Found = tuple[int, int, bytes]  # number of the column, number of the row, and the value or its envelope
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 class Transform(Protocol):
     """Turns rows into their changes."""
 
-    def __call__(self, rows: Sequence[Row]) -> Changes:
+    def __call__(self, rows: Chunk) -> Changes:
         """Raises KeyServiceError: nothing was changed, the whole chunk may be tried again."""
 
 
@@ -44,45 +45,54 @@ def envelope_of(column: Column, value: bytes) -> bytes:
 
 
 class _Work:
-    """The values of some rows, sorted by what is to be done; results are put back by position."""
+    """The values of some rows, and what becomes of each."""
 
-    def __init__(self, table: Table, rows: Sequence[Row]) -> None:
+    def __init__(self, table: Table, rows: Chunk) -> None:
         self.rows, self.columns = rows, table.columns
-        self.new: dict[int, list[bytes | None]] = {}
-        self.refused: list[Refusal] = []
-        self._pack = packer(table.key)
+        self._new = [list(column) for column in rows.values]
+        self._changed: set[int] = set()
+        self._refused: list[Refusal] = []
+        self._row_keys = row_keys(table.key, rows.keys)
 
-    def values(self) -> Iterator[tuple[int, int, UUID, bytes, bytes]]:
-        """Row number, column number, subject, row key and value of all that is filled."""
-        known: dict[bytes, UUID] = {}
-        for number, row in enumerate(self.rows):
-            if row.subject is None:
-                for column, value in zip(self.columns, row.values, strict=True):
-                    if value is not None:
-                        self.refused.append(Refusal(row, column.name, "the row names no subject"))
-                continue
-            subject = known.get(row.subject)
-            if subject is None:
-                subject = known[row.subject] = UUID(bytes=row.subject)
-            key = self._pack(row.key)
-            for place, value in enumerate(row.values):
-                if value is not None:
-                    yield number, place, subject, key, value
+    def values(self) -> Iterator[Found]:
+        """All that is filled and somebody's."""
+        for place, column in enumerate(self.rows.values):
+            for number, value in enumerate(column):
+                if value is None:
+                    continue
+                if self.rows.subjects[number] is None:
+                    self.refuse(place, number, "the row names no subject")
+                else:
+                    yield place, number, value
 
-    def put(self, number: int, place: int, envelope: bytes) -> None:
+    def asked(self, found: Sequence[Found]) -> Values:
+        """As the key service takes them."""
+        places, numbers, contents = zip(*found, strict=True)
+        return Values(
+            [self.rows.subjects[number] or b"" for number in numbers],
+            [self.columns[place].field for place in places],
+            [self._row_keys[number] for number in numbers],
+            contents,
+        )
+
+    def put(self, place: int, number: int, envelope: bytes) -> None:
         """A new envelope for a value."""
-        new = self.new.get(number)
-        if new is None:
-            new = self.new[number] = list(self.rows[number].values)
-        new[place] = text.pack(envelope) if self.columns[place].text else envelope
+        self._changed.add(number)
+        self._new[place][number] = text.pack(envelope) if self.columns[place].text else envelope
 
-    def refuse(self, number: int, place: int, reason: str) -> None:
+    def refuse(self, place: int, number: int, reason: str) -> None:
         """Leave a value as it is."""
-        self.refused.append(Refusal(self.rows[number], self.columns[place].name, reason))
+        self._refused.append(Refusal(self.rows.key(number), self.columns[place].name, reason))
 
     def changes(self) -> Changes:
         """In the order of the rows."""
-        return Changes([(self.rows[number], tuple(self.new[number])) for number in sorted(self.new)], self.refused)
+        changed = sorted(self._changed)
+
+        def of(columns: Sequence[Sequence[Item]]) -> list[list[Item]]:
+            return [[column[number] for number in changed] for column in columns]
+
+        rows = Chunk(of(self.rows.keys), of([self.rows.subjects])[0], of(self.rows.values))
+        return Changes(rows, of(self._new), self._refused)
 
 
 class Reseal:
@@ -91,26 +101,26 @@ class Reseal:
     def __init__(self, table: Table, keys: KeyService, job: str) -> None:
         self._table, self._keys, self._job = table, keys, job
 
-    def __call__(self, rows: Sequence[Row]) -> Changes:
+    def __call__(self, rows: Chunk) -> Changes:
         work = _Work(self._table, rows)
-        places, items = [], []
-        for number, place, subject, key, value in work.values():
+        sealed: list[Found] = []
+        for place, number, value in work.values():
             column = self._table.columns[place]
             try:
-                if not claims_sealed(column, value):
-                    work.refuse(number, place, "is in clear; run field_encryption")
-                    continue
-                items.append(Sealed(subject, column.field, key, envelope_of(column, value)))
+                if claims_sealed(column, value):
+                    sealed.append((place, number, text.unpack(value) if column.text else value))
+                else:
+                    work.refuse(place, number, "is in clear; run field_encryption")
             except EnvelopeError as error:
-                work.refuse(number, place, str(error))
-                continue
-            places.append((number, place))
-        for at, part in batches(items, lambda item: len(item.envelope)):
-            for where, made in zip(places[at:], self._keys.reseal(part, self._job), strict=False):
-                if made.refusal:
-                    work.refuse(*where, made.refusal)
-                elif made.envelope is not None:
-                    work.put(*where, made.envelope)
+                work.refuse(place, number, str(error))
+        for part in batches(sealed, _length):
+            answer = self._keys.reseal(work.asked(part), self._job)
+            for (place, number, _), envelope in zip(part, answer.envelopes, strict=True):
+                if envelope is not None:
+                    work.put(place, number, envelope)
+            for at, code in answer.refusals.items():
+                place, number, envelope = part[at]
+                work.refuse(place, number, _reason(envelope, code))
         return work.changes()
 
 
@@ -120,71 +130,71 @@ class Protect:
     def __init__(self, table: Table, keys: KeyService, job: str) -> None:
         self._table, self._keys, self._job = table, keys, job
 
-    def __call__(self, rows: Sequence[Row]) -> Changes:
+    def __call__(self, rows: Chunk) -> Changes:
         work = _Work(self._table, rows)
-        clear: list[tuple[int, int, Sealing]] = []
-        sealed: list[tuple[int, int, Sealed]] = []
-        for number, place, subject, key, value in work.values():
+        clear: list[Found] = []
+        sealed: list[Found] = []
+        for place, number, value in work.values():
             column = self._table.columns[place]
             if not claims_sealed(column, value):
-                if len(value) > MAX_PLAINTEXT or not subject.int:
-                    work.refuse(number, place, "is longer than 16 MiB" if subject.int else "its subject id is zero")
+                if len(value) > MAX_PLAINTEXT:
+                    work.refuse(place, number, "is longer than 16 MiB")
+                elif not any(rows.subjects[number] or b""):
+                    work.refuse(place, number, "its subject id is zero")
                 else:
-                    clear.append((number, place, Sealing(subject, column.field, key, value)))
+                    clear.append((place, number, value))
                 continue
             try:
-                sealed.append((number, place, Sealed(subject, column.field, key, envelope_of(column, value))))
+                sealed.append((place, number, envelope_of(column, value)))
             except EnvelopeError as error:
-                work.refuse(number, place, f"looks sealed, but {error}")
+                work.refuse(place, number, f"looks sealed, but {error}")
         self._seal(work, clear)
         self._check(work, sealed)
         return work.changes()
 
-    def _seal(self, work: _Work, clear: list[tuple[int, int, Sealing]]) -> None:
-        subjects = list({item.subject for _, _, item in clear})
-        refused: dict[UUID, str] = {}
-        for _, part in batches(subjects):
+    def _seal(self, work: _Work, clear: list[Found]) -> None:
+        subjects = list({work.rows.subjects[number] or b"" for _, number, _ in clear})
+        refused: dict[bytes, str] = {}
+        for part in batches(subjects):
             for subject, answer in zip(part, separately(self._adopt, part), strict=True):
                 if isinstance(answer, KeyServiceError):
                     refused[subject] = answer.code
         kept = []
-        for number, place, item in clear:
-            if item.subject in refused:
-                work.refuse(number, place, refused[item.subject])
+        for place, number, value in clear:
+            code = refused.get(work.rows.subjects[number] or b"")
+            if code:
+                work.refuse(place, number, code)
             else:
-                kept.append((number, place, item))
-        for _, entries in batches(kept, lambda entry: len(entry[2].value)):
-            made = separately(self._keys.seal, [item for _, _, item in entries])
-            for (number, place, _), envelope in zip(entries, made, strict=True):
+                kept.append((place, number, value))
+        for found in batches(kept, _length):
+            made = separately(lambda some: self._keys.seal(work.asked(some)), found)
+            for (place, number, _), envelope in zip(found, made, strict=True):
                 if isinstance(envelope, KeyServiceError):
-                    work.refuse(number, place, envelope.code)
+                    work.refuse(place, number, envelope.code)
                 else:
-                    work.put(number, place, envelope)
+                    work.put(place, number, envelope)
 
-    def _adopt(self, subjects: Sequence[UUID]) -> list[None]:
-        self._keys.adopt(subjects)
+    def _adopt(self, subjects: Sequence[bytes]) -> list[None]:
+        self._keys.adopt([UUID(bytes=each) for each in subjects])
         return [None] * len(subjects)
 
-    def _check(self, work: _Work, sealed: list[tuple[int, int, Sealed]]) -> None:
-        for _, entries in batches(sealed, lambda entry: len(entry[2].envelope)):
-            answers = self._keys.check([item for _, _, item in entries], self._job)
-            for (number, place, _), refusal in zip(entries, answers, strict=True):
-                if refusal:
-                    work.refuse(number, place, f"looks sealed, but does not open here: {refusal}")
+    def _check(self, work: _Work, sealed: list[Found]) -> None:
+        for part in batches(sealed, _length):
+            for (place, number, _), code in zip(part, self._keys.check(work.asked(part), self._job), strict=True):
+                if code:
+                    work.refuse(place, number, f"looks sealed, but does not open here: {code}")
 
 
-def batches(
-    items: Sequence[Item], size: Callable[[Item], int] = lambda _: 0, most: int = MAX_ITEMS
-) -> Iterator[tuple[int, Sequence[Item]]]:
-    """Parts that fit one call, each with its first position."""
+def batches(items: Sequence[Item], size: Callable[[Item], int] = lambda _: 0) -> Iterator[Sequence[Item]]:
+    """Parts that fit one call."""
     start, total = 0, 0
     for number, item in enumerate(items):
         total += size(item)
-        if number > start and (number - start >= most or total > CALL_BYTES):
-            yield start, items[start:number]
+        if number > start and (number - start >= MAX_ITEMS or total > CALL_BYTES):
+            yield items[start:number]
             start, total = number, size(item)
     if start < len(items):
-        yield start, items[start:]
+        yield items[start:]
 
 
 def separately(
@@ -200,3 +210,16 @@ def separately(
             return [error]
         middle = len(items) // 2
         return [*separately(call, items[:middle]), *separately(call, items[middle:])]
+
+
+def _length(found: Found) -> int:
+    return len(found[2])
+
+
+def _reason(envelope: bytes, code: str) -> str:
+    """Why it was refused: what its own header says is plainer than that it does not open."""
+    try:
+        parse(envelope)
+    except EnvelopeError as error:
+        return str(error)
+    return code

@@ -20,11 +20,8 @@ with connect("sensmail-jobs") as database:
 with KeyService() as keys:
     values = [Sealed(subject, FIELD, row_key(subject), bytes(value)) for subject, value in rows]
     now = keys.open_many(values, "request", WHO) if values else []
-    again = keys.reseal(values, "erasure test") if values else []
-    moved = [
-        Sealed(old.subject, FIELD, old.row, new.envelope) if new.envelope else old
-        for old, new in zip(values, again, strict=True)
-    ]
+    again = keys.reseal(values, "erasure test")
+    moved = [old._replace(envelope=new) if new else old for old, new in zip(values, again.envelopes, strict=True)]
     restored = keys.open_many(moved, "request", WHO) if moved else []
 
 
@@ -35,8 +32,8 @@ def shown(value: bytes | None, refusal: str) -> str:
 found = {
     str(value.subject): {
         "now": shown(first.value, first.refusal),
-        "restored": shown(then.value, step.refusal or then.refusal),
+        "restored": shown(then.value, again.refusals.get(number, then.refusal)),
     }
-    for value, first, step, then in zip(values, now, again, restored, strict=True)
+    for number, (value, first, then) in enumerate(zip(values, now, restored, strict=True))
 }
 json.dump(found, sys.stdout)

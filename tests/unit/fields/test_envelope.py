@@ -23,6 +23,7 @@ from sensmail.fields import (
     UnknownVersion,
     WrongKey,
     envelope,
+    nonces,
     parse,
     row_key,
 )
@@ -132,13 +133,16 @@ def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         field_key.open(PLACE, sealed)
 
 
-def test_a_key_of_another_algorithm_is_never_tried() -> None:
+def test_a_key_of_another_algorithm_is_never_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry is data: a second algorithm has its own field keys, and neither opens the other's envelopes."""
     second = dataclasses.replace(envelope.AES_256_GCM, number=200, name="second")
+    with pytest.raises(UnknownAlgorithm, match=r"200 \(second\) is not in the registry"):
+        FieldKey.make(KEY, "profile", second)
+    monkeypatch.setitem(ALGORITHMS, 200, second)
     sealed = FieldKey.make(KEY, "profile", second).seal(PLACE, VALUE)
     assert sealed[1] == 200
-    with pytest.raises(UnknownAlgorithm):
-        FieldKey.make(KEY, "profile", second).open(PLACE, sealed)
+    with pytest.raises(WrongKey, match="by second"):
+        FieldKey.make(KEY, "profile").open(PLACE, sealed)
     with pytest.raises(WrongKey, match="AES-256-GCM"):
         FieldKey.make(KEY, "profile", second).open(PLACE, FieldKey.make(KEY, "profile").seal(PLACE, VALUE))
     with pytest.raises(Altered):
@@ -151,6 +155,16 @@ def test_nonces_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     field_key = FieldKey.make(KEY, "profile")
     assert len({field_key.seal(PLACE, VALUE)[6:18] for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 7, 1000])
+def test_nonces_drawn_at_once_are_given_out_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    field_key, fresh = FieldKey.make(KEY, "profile"), nonces(at_once)
+    sealed = [field_key.seal(PLACE, VALUE, fresh) for _ in range(1000)]
+    assert len({each[6:18] for each in sealed}) == 1000
+    assert [field_key.open(PLACE, each) for each in sealed] == [VALUE] * 1000
+    monkeypatch.setattr("os.urandom", lambda length: b"n" * length)
+    assert next(nonces(at_once)) == b"n" * 12
 
 
 def test_row_keys_never_collide() -> None:

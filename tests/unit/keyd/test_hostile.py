@@ -84,14 +84,16 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=12,
 )
-PLAUSIBLE = st.fixed_dictionaries(
-    {
-        "subject": st.binary(min_size=15, max_size=17),
-        "field": st.sampled_from([0, 1, EMAIL, 2**32, -1]),
-        "row": st.binary(max_size=20),
-        "value": st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x01\x01\x00\x00\x00\x01" + rest),
-    }
-).map(lambda item: list(item.values()))
+COLUMNS = (
+    st.sampled_from([bytes(15), bytes(16), b"s" * 16, bytes(17)]),
+    st.sampled_from([0, 1, EMAIL, EMAIL, 2**32, -1]),
+    st.binary(max_size=20),
+    st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x01\x01\x00\x00\x00\x01" + rest),
+)
+GOOD = (st.binary(min_size=16, max_size=16), st.just(EMAIL), st.binary(min_size=1, max_size=20), COLUMNS[3])
+PLAUSIBLE = st.tuples(*(st.lists(each, max_size=4) for each in COLUMNS)) | st.lists(st.tuples(*GOOD), max_size=4).map(
+    lambda items: [[item[number] for item in items] for number in range(4)]
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,9 +101,9 @@ PLAUSIBLE = st.fixed_dictionaries(
     st.sampled_from(sorted(ACTS.keys() - {"roll", "destroy", "destroy_retired", "retire"})),
     st.binary(max_size=200)
     | ANYTHING.map(msgspec.msgpack.encode)
-    | st.lists(PLAUSIBLE, max_size=4).map(lambda items: msgspec.msgpack.encode(["own_data", ["a", "b", "c"], items]))
-    | st.lists(PLAUSIBLE, max_size=4).map(lambda items: msgspec.msgpack.encode(["job", items]))
-    | st.lists(PLAUSIBLE, max_size=4).map(lambda items: msgspec.msgpack.encode([items])),
+    | PLAUSIBLE.map(lambda values: msgspec.msgpack.encode(["own_data", ["a", "b", "c"], values]))
+    | PLAUSIBLE.map(lambda values: msgspec.msgpack.encode(["job", values]))
+    | PLAUSIBLE.map(lambda values: msgspec.msgpack.encode([values])),
 )
 def test_no_body_crashes_it(shared: Site, act: str, body: bytes) -> None:
     status, answer = raw(shared, post(act, body))
@@ -399,7 +401,7 @@ def test_no_key_and_no_value_leaves_the_process(site: Site, keys: KeyService) ->
     [subject] = keys.new_subjects()
     item = Sealed(subject, EMAIL, row_key(1), keys.seal([Sealing(subject, EMAIL, row_key(1), CANARY)])[0])
     assert keys.open(item, "own_data", ACTOR) == CANARY
-    assert raw(site, post("seal", msgspec.msgpack.encode([[[CANARY, CANARY, CANARY, CANARY]]])))[0] == 400
+    assert raw(site, post("seal", msgspec.msgpack.encode([[[CANARY], [CANARY], [CANARY], [CANARY]]])))[0] == 400
     for junk in (CANARY, b"POST " + CANARY, post("seal", b"", 0) + CANARY + b" x HTTP/1.1"):
         raw(site, junk + b"\r\n\r\n")
     assert "Error handling request" in site.log

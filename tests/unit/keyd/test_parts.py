@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -16,7 +15,7 @@ from sensmail.keyd.caller import Caller
 from sensmail.keyd.errors import Refused, TooMany
 from sensmail.keyd.limits import Limits, Throttle
 from sensmail.keyd.policy import Policy
-from sensmail.keyd.protocol import Sealed, Sealing
+from sensmail.keyd.protocol import Values
 from sensmail.keyd.rights import rights_of
 from sensmail.keyd.settings import load
 from sensmail.keyd.vault import Vault
@@ -44,10 +43,10 @@ def test_no_minute_has_more_than_two_buckets(asked: list[tuple[float, int]]) -> 
 
 def test_who_was_refused_in_the_record_stays_refused(ring: Keyring) -> None:
     vault = Vault(ring)
-    first, second = (UUID(bytes=each.subject) for each in ring.new_subject_keys(2))
-    items = [Sealing(each, 5, b"row", b"value") for each in (first, second)]
-    sealed = [Sealed(each.subject, 5, b"row", made) for each, made in zip(items, vault.seal(items), strict=True)]
-    found = vault.open(sealed, {first: "closed"})  # reopened meanwhile: its key would open
+    subjects = [each.subject for each in ring.new_subject_keys(2)]
+    values = Values(subjects, [5, 5], [b"row", b"row"], [b"value", b"value"])
+    sealed = Values(subjects, [5, 5], [b"row", b"row"], vault.seal(values))
+    found = vault.open(sealed, {subjects[0]: "closed"})  # reopened meanwhile: its key would open
     assert [(each.value, each.refusal) for each in found] == [(None, "closed"), (b"value", "")]
 
 

@@ -19,7 +19,7 @@ from sensmail.keyd.errors import (
     Unavailable,
     UnknownSubject,
 )
-from sensmail.keyd.protocol import Sealed, Sealing
+from sensmail.keyd.protocol import Resealed, Sealed, Sealing, Values
 from sensmail.keys import FileRoot
 
 from .conftest import ACTOR, DEPARTMENT, EMAIL, OPEN_ITEM, Site
@@ -99,7 +99,7 @@ def test_a_moved_or_changed_value_does_not_open_and_its_failure_is_recorded(
         keys.open(value, "own_data", ACTOR)
     assert site.rows("outcome, opening, detail->>'code'") == [("done", 1, None), ("failed", None, "altered")]
     assert keys.check([value], "job") == ["altered"]
-    assert keys.reseal([value], "job")[0].refusal == "altered"
+    assert keys.reseal([value], "job") == Resealed([None], {0: "altered"})
 
 
 def test_wrong_purpose_and_an_item_not_for_it_are_refused_and_recorded(site: Site, keys: KeyService) -> None:
@@ -148,8 +148,9 @@ def test_a_reseal_from_first_to_last(site: Site, keys: KeyService) -> None:
     assert keys.replace([one, two]) == 0, "repeated inside one job it makes no third version"
     assert keys.open(old[0], "own_data", ACTOR) == VALUE, "replaced versions open"
     new = keys.reseal(old, "reseal 1")
-    fresh = [Sealed(it.subject, it.field, it.row, made.envelope or b"") for it, made in zip(old, new, strict=True)]
-    assert [(each.envelope, each.refusal) for each in keys.reseal(fresh, "again")] == [(None, "")] * 3
+    assert not new.refusals
+    fresh = [Sealed(it.subject, it.field, it.row, made or b"") for it, made in zip(old, new.envelopes, strict=True)]
+    assert keys.reseal(fresh, "again") == Resealed([None] * 3, {})
     assert keys.check(old + fresh, "check") == [""] * 6
     pairs = [(one, 1), (one, 2), (two, 2), (uuid4(), 1), (one, 3)]
     states = {"active": 2, "replaced": 1, "restore_only": 0, "destroyed": 0, "unknown": 2, "tombstone": 0}
@@ -157,16 +158,53 @@ def test_a_reseal_from_first_to_last(site: Site, keys: KeyService) -> None:
     assert keys.retire("kim", "reseal done") == 2
     assert keys.check(old + fresh, "check") == ["retired"] * 3 + [""] * 3
     assert [each.refusal for each in keys.open_many(old[:1], "own_data", ACTOR)] == ["retired"]
-    assert keys.reseal(old, "restored")[0].envelope is not None, "a restored row is sealed anew"
+    assert None not in keys.reseal(old, "restored").envelopes, "a restored row is sealed anew"
     assert keys.census([(one, 1), (one, 2)])["restore_only"] == 1
     with pytest.raises(Refused, match="asks for the approval of privacy_officer"):
         keys.destroy_retired("kim", "too soon", "kim")
     assert keys.destroy_retired("kim", "backups expired", "privacy_officer") == 2
     keys.roll("kim", "destroy")
-    assert keys.reseal(old, "restored")[0].refusal == "retired"
+    assert keys.reseal(old, "restored") == Resealed([None] * 3, dict.fromkeys(range(3), "retired"))
     assert keys.open(fresh[0], "own_data", ACTOR) == VALUE
     passes = [row for row in site.rows("act, detail->>'job'") if row[0] in {"keys.reseal", "keys.check"}]
     assert passes[:3] == [("keys.reseal", "reseal 1"), ("keys.reseal", "again"), ("keys.check", "check")]
+
+
+def test_many_values_in_one_call_under_keys_of_several_versions(keys: KeyService) -> None:
+    """Mixed persons, versions and fields; beside each refused ones, and a truncated one of its own."""
+    some = keys.new_subjects(40)
+    old = [sealed(keys, each, field, b"%d" % field) for each in some for field in (EMAIL, DEPARTMENT)]
+    keys.replace(some[:20])
+    items = old + [sealed(keys, each) for each in some]
+    cut = [it._replace(envelope=it.envelope[:30]) for it in items]
+    moved = [it._replace(row=row_key("elsewhere")) for it in items]
+    foreign = [it._replace(subject=uuid4()) for it in items]
+    mixed = [each for several in zip(cut, items, moved, foreign, strict=True) for each in several]
+    found = keys.reseal(mixed, "job")
+    codes = {number: ["altered", "", "altered", "unknown"][number % 4] for number in range(len(mixed))}
+    assert found.refusals == {number: code for number, code in codes.items() if code}
+    for number, item in enumerate(items):
+        new = found.envelopes[4 * number + 1]
+        changed = number < 40
+        assert (new is not None) is changed, "only what is not under the newest key"
+        if new:
+            assert (item.envelope[2:6], new[2:6]) == (bytes([0, 0, 0, 1]), bytes([0, 0, 0, 2]))
+            opened = keys.open_many([item, item._replace(envelope=new)], "own_data", ACTOR)
+            assert opened[0].value == opened[1].value is not None
+    assert keys.check(mixed, "job") == list(codes.values())
+    made = [each for each in found.envelopes if each]
+    assert len({each[6:18] for each in made}) == len(made) == 40, "every nonce is its own"
+
+
+def test_columns_of_different_lengths_are_no_values(keys: KeyService) -> None:
+    [subject] = keys.new_subjects()
+    good = Values.of([sealed(keys, subject)] * 3)
+    for name in ("subjects", "fields", "rows", "contents"):
+        bad = Values(**{each: list(getattr(good, each)) for each in good.__struct_fields__})
+        getattr(bad, name).pop()
+        with pytest.raises(BadRequest, match="different lengths"):
+            keys.check(bad, "job")
+    assert keys.check(good, "job") == [""] * 3
 
 
 def test_administration_is_recorded_before_and_after(site: Site, keys: KeyService) -> None:

@@ -21,6 +21,7 @@ from sensmail.rotation import passes, state
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import calendar, run_due
 from sensmail.rotation.errors import Blocked, Busy, NotDue
+from sensmail.rotation.model import Changes
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import protect
@@ -82,15 +83,16 @@ def test_writers_are_never_overwritten(
     """Between reading and writing of every chunk, rows of it are updated, deleted and moved to another person."""
     writer, original, touched = beside(), Statements.write, []
 
-    def write(self: Statements, connection: Connection, changes: list) -> int:  # type: ignore[type-arg]
-        if len(changes) > 50:
-            (updated, _), (deleted, _), (emptied, _) = changes[3], changes[4], changes[5]
-            subject, key = uuid.UUID(bytes=updated.subject), uuid.UUID(bytes=updated.key[0])
+    def write(self: Statements, connection: Connection, changes: Changes) -> int:
+        rows = changes.rows
+        if len(rows) > 50:
+            subject = uuid.UUID(bytes=rows.subjects[3])
+            key, deleted, emptied = (uuid.UUID(bytes=rows.keys[0][number]) for number in (3, 4, 5))
             touched.append(key)
             new = text.pack(keys.seal([Sealing(subject, 20, row_key(key), b"newest")])[0]).decode()
             writer.execute("UPDATE people SET phone = %s WHERE id = %s", (new, key))
-            writer.execute("DELETE FROM people WHERE id = %s", (uuid.UUID(bytes=deleted.key[0]),))
-            writer.execute("UPDATE people SET phone = NULL WHERE id = %s", (uuid.UUID(bytes=emptied.key[0]),))
+            writer.execute("DELETE FROM people WHERE id = %s", (deleted,))
+            writer.execute("UPDATE people SET phone = NULL WHERE id = %s", (emptied,))
             born = keys.new_subjects()[0]
             note = keys.seal([Sealing(born, 21, row_key(born), b"born")])[0]
             writer.execute("INSERT INTO people (id, subject, note) VALUES (%s, %s, %s)", (born, born, note))
