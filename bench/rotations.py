@@ -54,8 +54,7 @@ def other_sides(database: Settings, rows: int) -> dict[str, Any]:
         beside = seen()
     with others(tokens, database):
         return {
-            "multifernet_rows_per_s": max(rates.values()),
-            "multifernet_by_chunk": {size: round(rate) for size, rate in rates.items()},
+            "multifernet_by_chunk": rates,
             "multifernet_beside": beside,
             "row_by_row_rows_per_s": round(_row_by_row(database, max(rows // 20, 1))),
             "pgcrypto_default_rows_per_s": round(_pgcrypto(database, max(rows // 100, 1), "")),

@@ -86,6 +86,8 @@ class _Work:
 
     def changes(self) -> Changes:
         """In the order of the rows."""
+        if len(self._changed) == len(self.rows):
+            return Changes(self.rows, self._new, self._refused)
         changed = sorted(self._changed)
 
         def of(columns: Sequence[Sequence[Item]]) -> list[list[Item]]:
