@@ -31,6 +31,7 @@ from sensmail.store import Settings, connect
 
 WORKERS, SECONDS, BATCH, SUBJECTS, FIELD = 2, 3.0, 200, 2000, 5
 _SERVE = ROOT / "tests" / "unit" / "keyd" / "serve.py"
+_DAYS = {"epoch_days": 30, "reseal_days": 365, "root_days": 730, "kept_for_restore_days": 35}
 _ACTOR = Actor("bench", "127.0.0.1", "bench")
 _VALUE = b"kim.emergency@example.org"
 Work = Callable[[], Callable[[], int]]  # prepares in the worker; what it returns opens some and says how many
@@ -64,9 +65,12 @@ def service(home: Path, database: Settings) -> Iterator[Path]:
         {"unit": "bench", "acts": ["subjects", "seal", "open", "reseal", "replace"], "purposes": ["own_data"],
          "openings_per_minute": 10**9, "new_subjects_per_minute": 10**9}
     ]  # fmt: skip
+    sealed = {"field": FIELD, "item": "email", "table": "public.sealed", "column": "value", "protection": "sealed"}
     policy = {
-        "applied": {"keys": {"callers": callers, "approval": "privacy_officer"}},
-        "data_map": [{"field": FIELD, "item": "email", "protection": "sealed", "purposes": []}],
+        "applied": {"keys": {"callers": callers, "approval": "privacy_officer", **_DAYS}},
+        "data_map": [
+            {"field": FIELD, "item": "email", "table": "public.sealed", "column": "value", "protection": "sealed"}
+        ],
     }
     (home / "policy.json").write_text(json.dumps(policy))
     places = json.dumps([str(home / "one"), str(home / "two")])
