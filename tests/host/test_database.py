@@ -66,7 +66,7 @@ def test_log_is_in_the_journal_and_quotes_no_row(host: Host) -> None:
     statement = f"INSERT INTO accounts.alias VALUES ('{marker}', 'x'), ('{marker}', 'x')"
     assert query(host, "sensmail-jobs", statement)[0] != 0
     log = host.check_output("journalctl -u postgresql@17-main.service --since -1min --no-pager -o cat")
-    assert "sensmail-jobs@sensmail ERROR:" in log
+    assert "sensmail-jobs@sensmail [local] ERROR:" in log
     assert marker not in log
 
 

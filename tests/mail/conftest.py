@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
-import socket
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from machine import Machine
-from mail.site_under_test import ALL, Person, Site, look, make_people
+from mail.site_under_test import ALL, Person, Site, make_people, reached
 
 PEOPLE = {
     "alice": ("", {"all": ALL, "imap": "imap", "pop3": "pop3", "sieve": "sieve", "smtp": "smtp"}),
@@ -27,14 +25,7 @@ READY_S = 60  # Rspamd compiles its patterns at its first start
 
 @pytest.fixture(scope="session")
 def site(machine: Machine) -> Iterator[Site]:
-    found = look(machine)
-    real = socket.getaddrinfo
-
-    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
-        return real(machine.address if host == found.hostname else host, *rest, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", resolve)
+    with reached(machine) as found:
         wait_for_filter(found)
         yield found
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
 
 from machine import Machine
 
@@ -67,6 +73,19 @@ def look(machine: Machine) -> Site:
     )
     hostname, domain, operator, *ca = machine.run(command).stdout.splitlines()
     return Site(machine, hostname, domain, operator, "\n".join(ca) + "\n")
+
+
+@contextmanager
+def reached(machine: Machine) -> Iterator[Site]:
+    """The site; inside, its name resolves to the machine's address, so that its certificate can be verified."""
+    found, real = look(machine), socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
+        return real(machine.address if host == found.hostname else host, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", resolve)
+        yield found
 
 
 def make_people(site: Site, wanted: dict[str, tuple[str, dict[str, str]]]) -> dict[str, Person]:

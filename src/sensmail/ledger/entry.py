@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -14,8 +15,10 @@ Detail = Mapping[str, str | int | list[int] | list[str]]
 #: What `detail` may hold, never a value of a person. Free words stand in `reason` alone, which an officer reviews.
 DETAIL_KEYS = frozenset(
     {
-        "approver", "code", "count", "epoch", "fields", "first", "generation", "items", "job", "phase", "reason",
-        "refused", "repeated", "rewrap", "ring", "root", "rows", "sequence", "table",
+        "approver", "bytes", "code", "command", "count", "deleted", "digest", "epoch", "fields", "first", "from",
+        "generation", "items", "job", "last", "message", "method", "path", "phase", "read", "reason", "refused",
+        "repeated", "rewrap", "ring", "root", "rows", "seconds", "sequence", "session", "table", "target", "to",
+        "verdict",
     }
 )  # fmt: skip
 
@@ -30,6 +33,8 @@ class Entry:
         account: who, as the caller says. unit: which systemd unit asked, as the kernel says.
         origin: address or terminal. client: program.
         opening: number of the opening; only the key service counts these.
+        acted_at: when it was done, where that is not now. clock: what is known of the clock that says so. Only the
+            collector writes these.
     """
 
     ledger: Literal["access", "governance"]
@@ -43,6 +48,8 @@ class Entry:
     unit: str = ""
     opening: int | None = None
     detail: Detail = field(default_factory=dict)
+    acted_at: datetime | None = None
+    clock: str = ""
 
     def __post_init__(self) -> None:
         unknown = self.detail.keys() - DETAIL_KEYS

@@ -17,21 +17,25 @@ _COLUMNS: LiteralString = "ledger, act, account, origin, {}, client, purpose, ou
 # where fewer rows were kept: so it holds in autocommit as well, and costs one round trip.
 _STATEMENT: LiteralString = """
     WITH kept AS (
-        INSERT INTO records.inbox ({target}{opening}) SELECT {source}{opening}
+        INSERT INTO records.inbox ({target}{more}) SELECT {source}{more}
         FROM json_to_recordset({{entries}}::json) AS given (ledger records.ledger, act text, account text, origin text,
-            subject uuid, client text, purpose text, outcome records.outcome, unit text, detail jsonb, opening bigint)
-        RETURNING id{opening}
+            subject uuid, client text, purpose text, outcome records.outcome, unit text, detail jsonb, opening bigint,
+            acted_at timestamptz, clock text)
+        RETURNING id{back}
     ) SELECT array_agg(id), array_agg({number}), 1 / (count(*) = {{count}})::int FROM kept
 """
 
 
-def _statement(opening: LiteralString, number: LiteralString) -> LiteralString:
+def _statement(
+    more: LiteralString = "", back: LiteralString = "", number: LiteralString = "NULL::bigint"
+) -> LiteralString:
     target, source = _COLUMNS.format("subject_id"), _COLUMNS.format("subject")
-    return _STATEMENT.format(target=target, source=source, opening=opening, number=number)
+    return _STATEMENT.format(target=target, source=source, more=more, back=back, number=number)
 
 
-PLAIN = _statement("", "NULL::bigint")
-NUMBERED = _statement(", opening", "opening")  # only the key service may write and read this column
+PLAIN = _statement()
+NUMBERED = _statement(", opening", ", opening", "opening")  # only the key service may write and read this column
+DATED = _statement(", acted_at, clock")  # only the collector may write these
 # A record is in the inbox or, sealed, in the ledger; one snapshot shows both. Below a cut there is nothing to see.
 _GAPS: LiteralString = """
     WITH bounds AS (SELECT greatest(%(after)s::bigint, (SELECT max(opening) FROM records.cut)) AS after),
@@ -63,7 +67,9 @@ def insert(connection: Connection, entries: Sequence[Entry]) -> list[int]:
     if not entries:
         return []
     given = [each.opening for each in entries]
-    statement = (NUMBERED if numbered(given) else PLAIN).format(entries="%s", count="%s")
+    dated = any(each.acted_at is not None for each in entries)
+    statement = NUMBERED if numbered(given) else DATED if dated else PLAIN
+    statement = statement.format(entries="%s", count="%s")
     try:
         cursor = connection.execute(statement, (encode(entries).decode(), len(given)), prepare=True)
     except psycopg.errors.DivisionByZero:

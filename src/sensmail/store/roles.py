@@ -37,15 +37,21 @@ ROLES = (
     Role("sensmail-jobs", login=True, temporary=True),  # reads and writes accounts for modules, commands and timers
     Role("sensmail-keyd", login=True),  # adds records, keeps the key register
     Role("sensmail-sealer", login=True),  # moves records from the inbox into the ledgers
+    Role("sensmail-collector", login=True),  # adds records of what the journal says
+    Role("sensmail_audit", login=False),  # nobody's: pgaudit notes what others do with the tables it is granted
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )
+
+# pgaudit notes what every role does with personal tables, but those that have this setting: only a superuser sets it.
+_NOT_AUDITED = "pgaudit.role="
 
 # Attributes that none of our roles holds.
 _FORBIDDEN = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 _ROLE_STATE = """
-    SELECT rolname, rolcanlogin, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
+    SELECT rolname, rolcanlogin, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls,
+        coalesce(%s = ANY (rolconfig), false)
     FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
 """
 
@@ -63,16 +69,19 @@ _DATABASE_GRANTS = """
 def role_steps(server: Connection, roles: Iterable[Role] = ROLES) -> list[Step]:
     """The statements that bring the login roles to their stated form."""
     wanted = tuple(roles)
-    rows = server.execute(_ROLE_STATE, ([role.name for role in wanted],)).fetchall()
-    present = {name: (login, forbidden) for name, login, forbidden in rows}
+    rows = server.execute(_ROLE_STATE, (_NOT_AUDITED, [role.name for role in wanted])).fetchall()
+    present = {name: (login, forbidden) for name, login, forbidden, _ in rows}
+    unaudited = {name for name, *_, without in rows if without}
     steps = []
     for role in wanted:
-        verb = "ALTER" if role.name in present else "CREATE"
-        if present.get(role.name) == (role.login, False):
-            continue
-        attributes = f"{'LOGIN' if role.login else 'NOLOGIN'} {_FORBIDDEN}"
-        statement = sql.SQL("{} ROLE {} {}").format(sql.SQL(verb), sql.Identifier(role.name), sql.SQL(attributes))
-        steps.append(Step(f"{verb.lower()} role {role.name} ({'login' if role.login else 'no login'})", statement))
+        name, verb = sql.Identifier(role.name), "ALTER" if role.name in present else "CREATE"
+        if present.get(role.name) != (role.login, False):
+            attributes = f"{'LOGIN' if role.login else 'NOLOGIN'} {_FORBIDDEN}"
+            statement = sql.SQL("{} ROLE {} {}").format(sql.SQL(verb), name, sql.SQL(attributes))
+            steps.append(Step(f"{verb.lower()} role {role.name} ({'login' if role.login else 'no login'})", statement))
+        if role.login and role.name not in unaudited:
+            statement = sql.SQL("ALTER ROLE {} SET pgaudit.role = ''").format(name)
+            steps.append(Step(f"leave role {role.name}, a service, out of pgaudit", statement))
     return steps
 
 
