@@ -24,9 +24,7 @@ UNIT = "sensmail-collector.service"
 PATIENCE_S = 40
 # A record is in the inbox or, sealed, in the ledger.
 COLUMNS = "act, account, origin, subject_id, client, purpose, outcome, unit, detail::jsonb"
-RECORDS = (
-    f"(SELECT at AS received, {COLUMNS} FROM records.inbox UNION ALL SELECT received, {COLUMNS} FROM records.access) AS r"
-)
+RECORDS = f"(SELECT at AS received, {COLUMNS} FROM records.inbox UNION ALL SELECT received, {COLUMNS} FROM records.access) AS r"
 SOURCES = ("ssh", "dovecot", "postfix", "nginx", "rspamd", "clamav-daemon", "postgresql@17-main")
 
 

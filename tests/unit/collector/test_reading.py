@@ -235,6 +235,12 @@ def test_long_and_unprintable_text_is_cut_with_a_mark() -> None:
     assert record.client.endswith("…")
 
 
+def test_a_number_beyond_what_json_knows_is_cut() -> None:
+    fields = {"unit": "systemd-journald.service", "transport": "driver", "message_id": DROPPED, "exe": ""}
+    (gap,) = records(replace(line("Suppressed", **fields), dropped=10**18))
+    assert gap.detail["count"] == 2**53 - 1
+
+
 def test_a_line_too_long_for_journalctl_is_refused() -> None:
     (record,) = records(line(None))
     assert record.detail["reason"] == "sshd: a line of more than 4096 bytes"

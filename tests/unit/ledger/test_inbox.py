@@ -29,14 +29,7 @@ def test_a_record_holds_everything_that_was_given_and_the_server_adds_number_and
         {"reason": "\"'\\ $1 %s 가", "fields": [1, 2], "count": 3},
     )  # fmt: skip
     ids = insert(session("sensmail-keyd"), [entry])
-    row = (
-        session(SUPERUSER)
-        .execute(
-            "SELECT id, at, ledger, act, account, origin, subject_id, client, purpose, outcome, unit, opening, detail,"
-            " now() - at < '1 min' FROM records.inbox"
-        )
-        .fetchall()
-    )
+    row = session(SUPERUSER).execute("SELECT *, now() - at < '1 min' FROM records.inbox").fetchall()
     assert [(each[0], *each[2:]) for each in row] == [
         (ids[0], "governance", "keys.roll", "홍길동", "192.0.2.7", who, "psql", "request", "failed", "a.service", 7,
          {"reason": "\"'\\ $1 %s 가", "fields": [1, 2], "count": 3}, None, "", True)

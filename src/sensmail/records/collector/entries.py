@@ -15,6 +15,8 @@ from sensmail.records.collector.names import Names
 MARK = "…"  # where a text was cut
 LENGTHS = {"account": 320, "origin": 200, "client": 200, "unit": 256}  # characters, as the inbox allows
 _DETAIL = 128
+_LARGEST = 2**53 - 1  # that every reader of JSON knows; a leaf of the ledger holds no greater one
+Value = str | int | list[int] | list[str]
 _BAD = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -28,10 +30,10 @@ def text(value: str, most: int) -> str:
 
 def entry(line: Line, what: Act | Entry, clock: str, names: Names, people: Mapping[str, UUID]) -> Entry:
     """The record of an act that a line tells of."""
+    detail = {key: _fit(each) for key, each in what.detail.items()}
     if isinstance(what, Entry):
-        return replace(what, clock=clock, unit=text(line.unit, LENGTHS["unit"]))
+        return replace(what, clock=clock, unit=text(line.unit, LENGTHS["unit"]), detail=detail)
     account, subject = names.account(what.account, what.kind, people)
-    detail = {key: text(each, _DETAIL) if isinstance(each, str) else each for key, each in what.detail.items()}
     return Entry(
         "access",
         what.act,
@@ -46,6 +48,12 @@ def entry(line: Line, what: Act | Entry, clock: str, names: Names, people: Mappi
         acted_at=line.position.at,
         clock=clock,
     )
+
+
+def _fit(value: Value) -> Value:
+    if isinstance(value, str):
+        return text(value, _DETAIL)
+    return max(-_LARGEST, min(value, _LARGEST)) if isinstance(value, int) else value
 
 
 def refusals(refused: Iterable[tuple[Line, Refused, str]], names: Names) -> list[Entry]:

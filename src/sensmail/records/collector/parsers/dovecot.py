@@ -66,7 +66,7 @@ def parse(message: str) -> Found:
     if not end or not counts:
         return None
     protocol = "sieve" if end["protocol"] == "managesieve" else end["protocol"]
-    detail: dict[str, str | int] = {name: min(int(value), 2**53) for name, value in counts.groupdict().items()}
+    detail: dict[str, str | int] = {name: int(value[:18]) for name, value in counts.groupdict().items()}
     detail["session"] = end["session"]
     return Act(f"{protocol}.logout", PURPOSE, end["user"], Kind.MAIL, address(end["ip"]), detail=detail)
 
