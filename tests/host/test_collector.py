@@ -24,7 +24,11 @@ UNIT = "sensmail-collector.service"
 PATIENCE_S = 40
 # A record is in the inbox or, sealed, in the ledger.
 COLUMNS = "act, account, origin, subject_id, client, purpose, outcome, unit, detail::jsonb"
-RECORDS = f"(SELECT at AS received, {COLUMNS} FROM records.inbox UNION ALL SELECT received, {COLUMNS} FROM records.access) AS r"
+INBOX, LEDGER = (
+    f"SELECT at AS received, {COLUMNS} FROM records.inbox",
+    f"SELECT received, {COLUMNS} FROM records.access",
+)
+RECORDS = f"({INBOX} UNION ALL {LEDGER}) AS r"
 SOURCES = ("ssh", "dovecot", "postfix", "nginx", "rspamd", "clamav-daemon", "postgresql@17-main")
 
 
