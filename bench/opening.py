@@ -68,9 +68,7 @@ def service(home: Path, database: Settings) -> Iterator[Path]:
     sealed = {"field": FIELD, "item": "email", "table": "public.sealed", "column": "value", "protection": "sealed"}
     policy = {
         "applied": {"keys": {"callers": callers, "approval": "privacy_officer", **_DAYS}},
-        "data_map": [
-            {"field": FIELD, "item": "email", "table": "public.sealed", "column": "value", "protection": "sealed"}
-        ],
+        "data_map": [sealed],
     }
     (home / "policy.json").write_text(json.dumps(policy))
     places = json.dumps([str(home / "one"), str(home / "two")])
