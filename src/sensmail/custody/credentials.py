@@ -7,10 +7,10 @@ and carries that name inside, so that systemd refuses it under another. Sources:
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 from sensmail.host.files import Files
+from sensmail.host.systemd import CredentialRefused, encrypt_credential
 from sensmail.keys.errors import KeyFailure, RootUnavailable
 from sensmail.keys.material import KEY_BYTES
 from sensmail.keys.roots import FileRoot
@@ -19,7 +19,6 @@ DIRECTORY = Path("/etc/sensmail/keys/root")
 PREFIX = "sensmail-root_"
 DESTRUCTION = FileRoot.destruction
 _ENDING = ".destroyed"  # with a dot before it: systemd passes over such names
-SYSTEMD_CREDS = "systemd-creds"
 MAKE_UNIT = "sensmail-keyd-root@{}.service"  # makes the root key of a generation, see `make_root` the module
 
 
@@ -55,9 +54,10 @@ def make_root(generation: int, directory: Path = DIRECTORY) -> Path:
     path = directory / str(generation)
     if path.exists():
         raise CredentialError(f"{path}: holds a root key already, which is never replaced; take the next generation")
-    # By the TPM too where there is one, but by no measured boot state: an update of the firmware must not take the key.
-    options = [f"--name={PREFIX}{generation}", "--with-key=auto", "--tpm2-pcrs="]
-    sealed = _systemd_creds("encrypt", options, os.urandom(KEY_BYTES), path)
+    try:
+        sealed = encrypt_credential(f"{PREFIX}{generation}", os.urandom(KEY_BYTES))
+    except CredentialRefused as error:
+        raise CredentialError(f"{path}: {error}") from error
     files, beside = Files(), directory / f".{generation}.new"  # systemd passes over names with a dot
     try:
         files.create(beside, sealed)
@@ -92,14 +92,3 @@ def sweep(directory: Path = DIRECTORY) -> None:
             FileRoot(path).destroy()
     except RootUnavailable as error:
         raise CredentialError(str(error)) from error
-
-
-def _systemd_creds(verb: str, options: list[str], data: bytes, path: Path) -> bytes:
-    try:
-        done = subprocess.run([SYSTEMD_CREDS, verb, *options, "-", "-"], input=data, capture_output=True, check=False)
-    except OSError as error:
-        raise CredentialError(f"{SYSTEMD_CREDS} does not run ({error.strerror}): it comes with systemd 250") from error
-    if done.returncode or not done.stdout:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CredentialError(f"{path}: {SYSTEMD_CREDS} {verb} failed: {words[-1] if words else 'it said nothing'}")
-    return done.stdout

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
+from sensmail.host import http
 from sensmail.keyd import protocol
 from sensmail.keyd.acts import Acts, Call
 from sensmail.keyd.caller import Caller, identify
@@ -127,18 +127,7 @@ class App:
             LOG.warning("this refusal is not recorded: %s", failure)
 
 
-def _without_data(record: logging.LogRecord) -> bool:
-    """The errors of aiohttp quote what was sent, which may be a value."""
-    record.exc_info = record.exc_text = None
-    return True
-
-
-_HTTP_LOG.addFilter(_without_data)
-
-
-class _Full(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.abort()  # type: ignore[attr-defined]
+_HTTP_LOG.addFilter(http.without_data)
 
 
 class _Server(web.Server):
@@ -174,7 +163,7 @@ class _Server(web.Server):
     def __call__(self) -> Any:
         if self._open >= MAX_CONNECTIONS:
             LOG.warning("%s connections at once: a further one was closed", MAX_CONNECTIONS)
-            return _Full()
+            return http.Full()
         self._open += 1  # here, because a whole burst is accepted before the first connection_made
         return super().__call__()
 
@@ -200,12 +189,9 @@ def _length(request: web.BaseRequest) -> int:
 
 async def _body(request: web.BaseRequest) -> bytes:
     try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
-    except TimeoutError:
-        raise BadRequest(f"the message did not arrive within {BODY_S:.0f} s") from None
-    except (HttpProcessingError, web.RequestPayloadError) as error:
-        raise BadRequest(f"the message is not whole: {type(error).__name__}") from None
+        return await http.body(request, BODY_S)
+    except http.BodyRefused as error:
+        raise BadRequest(str(error)) from None
 
 
 def _last_words(error: KeyServiceError) -> bytes:

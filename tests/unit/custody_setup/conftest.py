@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sensmail.host import systemd
 from sensmail.custody import credentials, setup
 from sensmail.custody.create import create
 from sensmail.custody.setup import Layout
@@ -23,7 +24,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     program.write_text("#!/bin/sh\nexec cat\n")  # so that the root key on the disk can be opened here
     program.chmod(0o755)
     (tmp_path / "swaps").write_text("Filename Type Size Used Priority\n")
-    monkeypatch.setattr(credentials, "SYSTEMD_CREDS", str(program))
+    monkeypatch.setattr(systemd, "SYSTEMD_CREDS", str(program))
     monkeypatch.setattr(setup, "SWAPS", tmp_path / "swaps")
     keys = tmp_path / "keys"
     monkeypatch.setattr(setup, "make_root", lambda generation: credentials.make_root(generation, keys / "root"))

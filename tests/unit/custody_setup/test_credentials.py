@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sensmail.host import systemd
 from sensmail.custody import credentials
 from sensmail.custody import make_root as make_root_unit
 from sensmail.custody.credentials import CredentialError, destroy_root, generations, make_root
@@ -21,7 +22,7 @@ def creds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"tee {tmp_path}/plain | tr '\\000-\\377' '\\377\\000-\\376'\n"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(credentials, "SYSTEMD_CREDS", str(program))
+    monkeypatch.setattr(systemd, "SYSTEMD_CREDS", str(program))
     return tmp_path
 
 
@@ -83,7 +84,7 @@ def test_nothing_is_left_when_it_cannot_be_sealed(creds: Path, root: Path) -> No
 
 
 def test_nothing_is_left_without_the_program(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "SYSTEMD_CREDS", "/nowhere/systemd-creds")
+    monkeypatch.setattr(systemd, "SYSTEMD_CREDS", "/nowhere/systemd-creds")
     with pytest.raises(CredentialError, match="does not run"):
         make_root(1, root)
     assert list(root.iterdir()) == []
