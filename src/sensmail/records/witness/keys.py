@@ -57,7 +57,8 @@ def ensure(directory: Path, name: str, *, used: bool, check: bool = False) -> tu
     if not (directory / SIGNING).exists() or not (directory / KEY).exists():
         if used:
             raise WitnessFailure(
-                f"{directory}: the key of this witness is missing, and notes that it cosigned are there. Bring the files "
+                f"{directory}: the key of this witness is missing, and notes that it cosigned are there. Bring the "
+                "files "
                 f"{SIGNING} and {KEY} back; or keep the notes for the auditors, empty the store, and begin as a new one"
             )
         steps.append(f"make the signing key of {name}")

@@ -73,7 +73,9 @@ class Log:
             LOG.warning("%s: checkpoint at size %s: its time is %+d s from ours", self.stem, body.size, body.time - now)
         line = self._signer.cosign(given.checkpoint.text, now)
         signers = {self.key.key_id, VerifierKey(self.key.name, body.key).key_id}  # what else came along is left out
-        checked = [each for each in given.checkpoint.signatures if each.name == self.key.name and each.key_id in signers]
+        checked = [
+            each for each in given.checkpoint.signatures if each.name == self.key.name and each.key_id in signers
+        ]
         note = Note(given.checkpoint.text, (*checked, line))
         if self._to_be_kept(body):
             self.file.add(note)

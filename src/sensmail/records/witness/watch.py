@@ -34,13 +34,15 @@ def alarms(
     heard = min(seen.body.time, seen.cosigned)
     if now - heard > 60 * silent_minutes:
         yield (
-            f"{name}: silent for {(now - heard) // 60} minutes, at most {silent_minutes} are normal. Look at sensmail-sealer "
+            f"{name}: silent for {(now - heard) // 60} minutes, at most {silent_minutes} are normal. Look at "
+            "sensmail-sealer "
             f"and sensmail-publisher on the mail host; until it speaks again, what it records can still be altered"
         )
     ahead = seen.body.time - seen.cosigned
     if abs(ahead) > skew_s:
         yield (
-            f"{name}: its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} that of this witness, at most "
+            f"{name}: its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} that of this witness, at "
+            "most "
             f"{skew_s} s are normal. Look at chrony on both"
         )
 
