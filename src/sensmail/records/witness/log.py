@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,8 @@ from sensmail.records.note import Note, Signature, VerifierKey, public_bytes
 from sensmail.records.witness.judge import judge
 from sensmail.records.witness.store import NoteFile
 from sensmail.records.witness.submission import Submission
-from sensmail.records.witness.watch import SKEW_S, Seen
+from sensmail.records.witness.watch import Seen
 
-LOG = logging.getLogger(__name__)
 KEEP_S = 60  # a head that only became younger is written down this often; size, root and keys always before the answer
 
 
@@ -69,8 +67,6 @@ class Log:
         last = self.seen.body if self.seen else None
         body = judge(self.key, last, given)
         now = self._clock()
-        if abs(body.time - now) > SKEW_S:
-            LOG.warning("%s: checkpoint at size %s: its time is %+d s from ours", self.stem, body.size, body.time - now)
         line = self._signer.cosign(given.checkpoint.text, now)
         signers = {self.key.key_id, VerifierKey(self.key.name, body.key).key_id}  # what else came along is left out
         checked = [
