@@ -18,7 +18,7 @@ from sensmail.records.witness.submission import Submission
 
 
 class Publisher:
-    """Ask it again and again; it keeps nothing between two calls but the connection.
+    """Ask it again and again, as long as the session lives.
 
     Args:
         client: of the witness.
@@ -29,9 +29,12 @@ class Publisher:
     def __init__(self, client: Client, database: Database, ledger: Ledger) -> None:
         self._client, self._database, self._ledger = client, database, ledger
         self._witness = client.key.to_text()
+        self._asked = False
 
     def publish(self, stopped: Callable[[], bool] = lambda: False) -> Cosigned | None:
         """Hand in everything up to the newest checkpoint; what was cosigned is durable at each step.
+
+        With a new session, the newest is handed in even where it was cosigned before: the database may be an older one.
 
         Returns:
             What is cosigned now; None where there is no log yet.
@@ -46,8 +49,9 @@ class Publisher:
         for head in self._due(ours, last):
             if stopped():
                 break
-            if last is None or _order(head) > _order(last.head):
+            if last is None or _order(head) > _order(last.head) or (head is ours.head and not self._asked):
                 last = self._hand_in(ours, last, head)
+        self._asked = True
         return last
 
     def _due(self, ours: Ours, last: Cosigned | None) -> list[Head]:

@@ -68,6 +68,7 @@ class Service:
     def _work(self, witness: Witness) -> None:
         client, pause = Client(witness), dict.fromkeys(LEDGERS, 0.0)
         connection: Connection | None = None
+        publishers: dict[Ledger, Publisher] = {}
         due = dict.fromkeys(LEDGERS, 0.0)
         while not self._stop.is_set():
             for ledger in LEDGERS:
@@ -76,7 +77,9 @@ class Service:
                 try:
                     if connection is None or connection.closed:
                         connection = self._connect()
-                    done = Publisher(client, Database(connection), ledger).publish(self._stop.is_set)
+                        database = Database(connection)
+                        publishers = {each: Publisher(client, database, each) for each in LEDGERS}
+                    done = publishers[ledger].publish(self._stop.is_set)
                     self._well(witness, ledger, done)
                     pause[ledger] = 0.0
                 except (RecordsError, StoreError, psycopg.Error) as error:

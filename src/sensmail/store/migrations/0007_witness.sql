@@ -63,7 +63,8 @@ DECLARE
     found bytea;
 BEGIN
     EXECUTE format($query$
-        SELECT string_agg(sha256('\x00'::bytea || salt || convert_to(row_to_json(entry)::text, 'UTF8')), '' ORDER BY seq)
+        SELECT string_agg(sha256('\x00'::bytea || salt || convert_to(row_to_json(entry)::text, 'UTF8')), ''
+            ORDER BY kept.seq)
         FROM records.%I AS kept CROSS JOIN LATERAL (SELECT
             account, act, (extract(epoch FROM at) * 1000000)::bigint AS at, client, clock, detail, %L AS ledger, opening,
             origin, outcome, purpose, (extract(epoch FROM received) * 1000000)::bigint AS received,
