@@ -20,7 +20,7 @@ setup: ## make this computer ready (every target does so by itself)
 setup-tests:
 	@tools/setup --tests
 
-up: setup ## a mail host on this computer: machine, deployment, two mailboxes, what to do next
+up: setup ## a mail host and its witness on this computer: machines, deployment, two mailboxes, what to do next
 	@python -m up
 
 down: setup ## remove the machines and every trace of them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from .system import run
@@ -44,4 +45,10 @@ def discard(home: Path) -> None:
     target = home / "root"
     while os.path.ismount(target):
         run("umount", "--lazy", str(target))
-    shutil.rmtree(home)
+    shutil.rmtree(home, onerror=_release)
+
+
+def _release(remove: Callable[..., object], path: str, error: object) -> None:
+    """A file to which the kernel only lets add (chattr +a), as a witness has them, is let go."""
+    run("chattr", "-a", path)
+    remove(path)

@@ -38,10 +38,10 @@ def main() -> int:
 
 
 def up() -> int:
-    """Make the machine, deploy the site, make two mailboxes, and say how to use them."""
-    with step("machine (the first time, its base image takes about a minute)"):
-        call(sys.executable, "-m", "machines", "create", host.NAME, stdout=subprocess.DEVNULL)
-    with step("site.yml: every role on it"):
+    """Make the machines, deploy the site, make two mailboxes, and say how to use them."""
+    with step("two machines (the first time, their base image takes about a minute)"):
+        call(sys.executable, "-m", "machines", "create", host.NAME, host.WITNESS, stdout=subprocess.DEVNULL)
+    with step("site.yml: every role on them"):
         call("ansible-playbook", SITE)
     with step("two mailboxes to try it with"):
         call("ansible-playbook", DEMO)

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-NAME = "mail"  # the one host of inventories/local
+NAME, WITNESS = "mail", "witness"  # the hosts of inventories/local
 CA = Path("build/ca.pem")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from up.host import CA, NAME, Site
+from up.host import CA, NAME, WITNESS, Site
 
 TEXT = """
 The mail host is up.
@@ -27,6 +27,10 @@ Keys of the sealed fields (docs/keys.md)
   `sensmail keys status` shows them. Two copies, here on one disk, and no officer can recover them yet:
   for people's data, mount a second place and hold the ceremony first.
 
+Witness of the records (docs/witness.md)
+  `sensmail witness status` on either machine; a shell there: ssh -F build/machines/ssh_config {witness}
+  Here one controller runs both: for people's data, another administrator keeps the witness.
+
 DNS records to publish
 {records}
 
@@ -34,7 +38,7 @@ Try it
   curl --cacert {ca} --resolve {hostname}:993:{address} -u '{first}:APP-PASSWORD' imaps://{hostname}/
   make shell     a shell on the host; `sensmail policy show` prints what is promised and applied
   make test      every check, about half an hour
-  make down      removes the machine and every trace of it
+  make down      removes the machines and every trace of them
 
 Next: README.md, "Where to go next".
 """
@@ -44,6 +48,7 @@ def text(site: Site, accounts: Mapping[str, str], records: Sequence[str]) -> str
     """The summary that `make up` ends with."""
     return TEXT.format(
         name=NAME,
+        witness=WITNESS,
         address=site.address,
         address6=site.address6,
         hostname=site.hostname,

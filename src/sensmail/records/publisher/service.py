@@ -25,6 +25,7 @@ from sensmail.store import Connection, StoreError, connect
 
 LOG = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 300.0
+_TELL_S = 10.0
 
 
 class Service:
@@ -55,7 +56,7 @@ class Service:
         threads = [threading.Thread(target=self._work, args=(each,), daemon=True) for each in self._settings.witnesses]
         for each in threads:
             each.start()
-        while not self._stop.wait(self._settings.every_seconds):
+        while not self._stop.wait(min(self._settings.every_seconds, _TELL_S)):
             if not all(each.is_alive() for each in threads):
                 raise RuntimeError("a thread of the publisher has ended; see above")
             with self._lock:
