@@ -48,7 +48,7 @@ def discard(home: Path) -> None:
     shutil.rmtree(home, onerror=_release)
 
 
-def _release(remove: Callable[..., object], path: str, error: object) -> None:
+def _release(remove: Callable[..., object], path: str, _error: object) -> None:
     """A file to which the kernel only lets add (chattr +a), as a witness has them, is let go."""
     run("chattr", "-a", path)
     remove(path)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sensmail.cli.errors import CommandError
 from sensmail.cli.witness_show import publisher_text, witness_text
+from sensmail.records import reading
 from sensmail.records.publisher import settings as publisher_settings
 from sensmail.records.publisher import state
-from sensmail.records.publisher.database import log_keys
 from sensmail.records.publisher.settings import Settings as PublisherSettings
 from sensmail.records.witness import ask, keys
 from sensmail.records.witness import settings as witness_settings
@@ -56,7 +56,7 @@ def _key(_: argparse.Namespace) -> int:
 
 def _logs(options: argparse.Namespace) -> int:
     with connect(JOBS) as connection:
-        found = log_keys(connection)
+        found = [each.log_key for each in reading.states(connection)]
     print(json.dumps(found) if options.json else "\n".join(found))
     return 0
 

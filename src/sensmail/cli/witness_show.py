@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
-from sensmail.cli.table import table
+from sensmail.cli.table import KOREA, table
 from sensmail.records.publisher.settings import Settings as PublisherSettings
 from sensmail.records.publisher.state import Entry, State
 from sensmail.records.witness import watch
 from sensmail.records.witness.ask import Watched
 from sensmail.records.witness.settings import Settings
 
-_KOREA = ZoneInfo("Asia/Seoul")
 _NONE = "없음 / none"
 _APART = "관리자 분리 / separate administrator"
 _SEPARATE = {
@@ -60,12 +58,12 @@ def _handed_in(each: Entry, now: int) -> tuple[str, ...]:
 
 
 def _text(heading: str, facts: Facts, rows: Sequence[Sequence[str]], alarms: Sequence[str]) -> str:
-    lines = [heading, *(f"{name}: {text}" for name, text in facts), "", *table(rows), ""]
+    lines = [heading, *(f"{name}: {text}" for name, text in facts), "", table(rows)]
     return "\n".join([*lines, "이상 / alarms:", *(f"  {each}" for each in alarms or [_NONE])]) + "\n"
 
 
 def _time(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, _KOREA):%Y-%m-%d %H:%M:%S%z}" if seconds else ""
+    return f"{datetime.fromtimestamp(seconds, KOREA):%Y-%m-%d %H:%M:%S%z}" if seconds else ""
 
 
 def _age(seconds: int) -> str:

@@ -21,7 +21,6 @@ _HEAD: LiteralString = """
     SELECT generation, turn, size, note, log_key FROM records.head JOIN records.log USING (ledger, generation)
     WHERE ledger = %s
 """
-_KEYS = "SELECT log_key FROM records.head JOIN records.log USING (ledger, generation) ORDER BY ledger"
 _KEPT: LiteralString = """
     SELECT turn, note FROM records.checkpoint WHERE ledger = %s AND generation = %s AND turn >= %s
     ORDER BY turn, size, time
@@ -80,11 +79,6 @@ class Cosigned:
     head: Head
     range: Range
     at: int
-
-
-def log_keys(connection: Connection) -> list[str]:
-    """Verifier keys of the logs that are at work now, NAME+id+key; for whoever may read records.log."""
-    return [key for (key,) in connection.execute(_KEYS).fetchall()]
 
 
 class Database:

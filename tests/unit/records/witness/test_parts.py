@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sensmail.records import cosignature, note
+from sensmail.records import checkpoint, cosignature, note
 from sensmail.records.cosignature import witness_key
 from sensmail.records.errors import Malformed
 from sensmail.records.note import Note
@@ -38,6 +38,7 @@ WHOLE = b"".join(each.to_bytes() + b"\n" for each in NOTES)
 
 
 def verify(given: Note) -> None:
+    checkpoint.verify(given, BOOK.log_key)
     cosignature.cosigned(given, SIGNER.key)
 
 
