@@ -13,6 +13,7 @@ from stage import ROOT
 
 NAME_VARIABLE = "SENSMAIL_MACHINE"
 DEFAULT_NAME = "mail"  # the one that `make up` makes
+WITNESS_OF = {"mail": "witness", "mol-default": "mol-witness"}  # as the inventories have it
 
 
 @dataclass(frozen=True)
