@@ -59,7 +59,7 @@ class Running:
         self.home, self.logs = home, logs
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        (home / "store").mkdir(exist_ok=True)
+        (home / "store").mkdir(exist_ok=True, parents=True)
         (home / "keys").mkdir(exist_ok=True)
         found, _ = keys.ensure(home / "keys", NAME, used=False)
         assert found is not None

@@ -30,19 +30,9 @@ from sensmail.records.publisher.errors import (
 from sensmail.records.publisher.publisher import Publisher
 from sensmail.records.publisher.settings import Settings, Witness
 from sensmail.records.witness import store
-from sensmail.store import Settings as Where
 from unit.records.conftest import Peer
 from unit.records.rig import Rig
 from unit.records.witness.conftest import Running
-
-
-@pytest.fixture
-def rig(database: Where, tmp_path: Path) -> Iterator[Rig]:
-    directory = tmp_path / "sealer"
-    directory.mkdir(mode=0o700)
-    made = Rig(database, directory)
-    yield made
-    made.close()
 
 
 def watching(rig: Rig, home: Path) -> Running:
@@ -55,7 +45,7 @@ def watching(rig: Rig, home: Path) -> Running:
 def running(rig: Rig, tmp_path: Path, plain_credentials: None) -> Iterator[Running]:
     rig.write(5)
     rig.sealer().seal()
-    made = watching(rig, tmp_path)
+    made = watching(rig, tmp_path / "witness")
     yield made
     if made.process and made.process.poll() is None:
         made.ended(kill=True)
