@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensmail.fields import row_key
+from sensmail.host import http
 from sensmail.keyd import app
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import BadRequest, Refused, TooMany, Unavailable
@@ -235,7 +236,7 @@ def test_a_whole_burst_takes_so_many_connections_and_no_more() -> None:
         return [server() for _ in range(app.MAX_CONNECTIONS + 1)]
 
     *taken, beyond = asyncio.run(burst())
-    assert isinstance(beyond, app._Full)
+    assert isinstance(beyond, http.Full)
     assert not any(isinstance(each, app._Full) for each in taken)
 
 
