@@ -178,7 +178,11 @@ def test_a_log_that_falls_silent_is_an_alarm(host: Host, witness: Host, impatien
         assert witness.run(f"systemctl start {CHECK}").rc != 0
         assert witness.check_output(f"systemctl is-failed {CHECK}") == "failed"
         alert = f"journalctl --no-pager -o cat -u sensmail-alert@{CHECK}.service"
-        until(lambda: re.search("Finished|could not be sent", witness.run(alert).stdout), 60, lambda: status(witness))  # type: ignore[arg-type,return-value]
+        until(
+            lambda: bool(re.search("Finished|could not be sent", witness.run(alert).stdout)),
+            60,
+            lambda: status(witness),
+        )
     finally:
         host.check_output(f"systemctl start {SEALER}")
     until(lambda: witness.run(f"{SENSMAIL} witness check").rc == 0, 30, lambda: status(witness))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.host import systemd
 from sensmail.custody import credentials, setup
 from sensmail.custody.create import create
 from sensmail.custody.setup import Layout
+from sensmail.host import systemd
 from sensmail.keys import Place
 from unit.custody_setup.host import root_key
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sensmail.host import systemd
 from sensmail.custody import credentials
 from sensmail.custody import make_root as make_root_unit
 from sensmail.custody.credentials import CredentialError, destroy_root, generations, make_root
+from sensmail.host import systemd
 from sensmail.host.hardening import HardeningError
 
 

@@ -237,7 +237,7 @@ def test_a_whole_burst_takes_so_many_connections_and_no_more() -> None:
 
     *taken, beyond = asyncio.run(burst())
     assert isinstance(beyond, http.Full)
-    assert not any(isinstance(each, app._Full) for each in taken)
+    assert not any(isinstance(each, http.Full) for each in taken)
 
 
 def test_no_unit_takes_the_memory_of_the_others(two_units: Site, until: Until) -> None:
