@@ -20,6 +20,7 @@ from sensmail.custody import credentials, host, root_key
 from sensmail.custody.host import UnitFailed
 from sensmail.custody.root_change import Standing, change_root
 from sensmail.custody.root_host import RootHost, file_table
+from sensmail.host import systemd
 from sensmail.keyd import root_keys
 from sensmail.keyd.errors import KeyServiceError, RollIncomplete
 from sensmail.keyd.protocol import Why
@@ -71,7 +72,7 @@ class Machine:
         program = self.folder / "systemd-creds"
         program.write_text("#!/bin/sh\nexec cat\n")
         program.chmod(0o755)
-        patch.setattr(credentials, "SYSTEMD_CREDS", str(program))
+        patch.setattr(systemd, "SYSTEMD_CREDS", str(program))
         patch.setattr(host, "make_root", lambda generation: credentials.make_root(generation, self.roots))
         patch.setenv(CREDENTIALS, str(self.passed))
         patch.setattr(root_key, "harden", lambda: None)

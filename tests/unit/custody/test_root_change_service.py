@@ -19,6 +19,7 @@ from sensmail.custody import ceremony, credentials, host, notes, root_key
 from sensmail.custody.host import UnitFailed
 from sensmail.custody.root_host import RootHost, file_table
 from sensmail.fields import row_key
+from sensmail.host import systemd
 from sensmail.keyd import policy as policy_file
 from sensmail.keyd import register, root_keys
 from sensmail.keyd.caller import SESSION
@@ -94,7 +95,7 @@ def on_host(
     program = tmp_path / "systemd-creds"
     program.write_text("#!/bin/sh\nexec cat\n")
     program.chmod(0o755)
-    monkeypatch.setattr(credentials, "SYSTEMD_CREDS", str(program))
+    monkeypatch.setattr(systemd, "SYSTEMD_CREDS", str(program))
     monkeypatch.setattr(host, "make_root", lambda generation: credentials.make_root(generation, site.home / "root"))
     monkeypatch.setattr(policy_file, "PATH", site.home / "policy.json")
     monkeypatch.setattr(ceremony, "ROOT_CHANGE", site.home / "root-change.json")
