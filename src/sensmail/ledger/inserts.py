@@ -25,6 +25,7 @@ class Inserts:
         self._prepared: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
+        self._broken: psycopg.OperationalError | None = None
         self._socket = self._pgconn.socket
         self._loop.add_reader(self._socket, self._readable)
 
@@ -39,6 +40,8 @@ class Inserts:
         Raises:
             RecordSwallowed: nothing was added. psycopg.Error: nothing was added, unless the connection was lost.
         """
+        if self._broken is not None:  # lost while nobody waited: libpq would take the statement and never say so
+            raise self._broken
         given = [each.opening for each in entries]
         name, statement = (b"numbered", inbox.NUMBERED) if inbox.numbered(given) else (b"plain", inbox.PLAIN)
         if name not in self._prepared:
@@ -88,6 +91,7 @@ class Inserts:
             self._waiting.set_result(None)
 
     def _lost(self, error: psycopg.OperationalError) -> None:
+        self._broken = error
         self.close()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from sensmail.ledger import Entry, RecordSwallowed, UnknownDetail, insert, missing_openings
+from sensmail.ledger import Entry, Inserts, RecordSwallowed, UnknownDetail, insert, missing_openings
 from sensmail.store import SUPERUSER, Connection
 
 Session = Callable[[str], Connection]
@@ -118,3 +119,31 @@ def test_missing_openings_are_found_at_both_ends_and_between(session: Session) -
 def test_detail_takes_only_listed_keys() -> None:
     with pytest.raises(UnknownDetail, match=r"value is not on the list in sensmail\.ledger\.entry"):
         Entry("access", "open", detail={"value": "secret"})
+
+
+async def ends(session: Session, *, idle: bool) -> None:
+    connection = session("sensmail-keyd")
+    inserts = Inserts(connection)
+    assert len(await inserts.insert([opening(1)])) == 1
+    session(SUPERUSER).execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+    if idle:
+        await asyncio.sleep(0.2)  # the loop notices
+    with pytest.raises(psycopg.OperationalError):
+        async with asyncio.timeout(5):
+            await inserts.insert([opening(2)])
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_lost_session_is_told_and_never_waited_for(session: Session, idle: bool) -> None:
+    asyncio.run(ends(session, idle=idle))
+
+
+@pytest.mark.parametrize("body", ["RETURN NULL", "NEW.opening = 9; RETURN NEW"])
+def test_a_record_that_a_trigger_takes_or_changes_is_noticed_in_the_loop_too(session: Session, body: str) -> None:
+    session(SUPERUSER).execute(TRIGGER.format(body))
+
+    async def swallowed() -> None:
+        await Inserts(session("sensmail-keyd")).insert([opening(3)])
+
+    with pytest.raises(RecordSwallowed):
+        asyncio.run(swallowed())

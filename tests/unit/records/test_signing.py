@@ -116,7 +116,7 @@ def test_killed_at_any_step_it_goes_on_with_an_endorsed_key(
 
 def forget(rig: Rig, directory: Path) -> None:
     """As if there had never been a log."""
-    names = ("head", "checkpoint", "part", "cut", "log", "access", "governance", "inbox")
+    names = ("head", "checkpoint", "part", "cut", "log", "access", "governance", "inbox", "cosigned", "ahead")
     rig.tamper(
         *(f"ALTER TABLE records.{name} DISABLE TRIGGER USER" for name in names),
         *(f"DROP TABLE IF EXISTS records.{ledger}_1202511" for ledger in ("access", "governance")),
