@@ -106,7 +106,9 @@ def test_two_officers_open_a_copy_until_the_next_roll(host: Host, work: str, off
     assert (done.rc, "escaped a roll" in done.stderr) == (1, True), done.stderr
     records = host.check_output(
         "runuser -u postgres -- psql -d sensmail -Atc "
-        "\"SELECT outcome FROM records.inbox WHERE act = 'keys.drill' AND detail->>'phase' = 'end' ORDER BY id\""
+        '"SELECT outcome FROM (SELECT at AS received, act, outcome, detail::json FROM records.inbox UNION ALL SELECT '
+        "received, act, outcome, detail FROM records.governance) AS r "
+        "WHERE act = 'keys.drill' AND detail->>'phase' = 'end' ORDER BY received\""
     )
     assert records.split()[-3:] == ["done", "failed", "failed"]
 

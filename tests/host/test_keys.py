@@ -40,6 +40,13 @@ def tried(act):
 
 Ask = Callable[..., Any]
 
+_COLUMNS = "act, account, purpose, outcome, unit, subject_id, opening"
+#: Wherever a record stands: it moves from the inbox into its ledger within a second.
+RECORDS = (
+    f"(SELECT at AS received, {_COLUMNS} FROM records.inbox UNION ALL SELECT received, {_COLUMNS} FROM records.access "
+    f"UNION ALL SELECT received, {_COLUMNS} FROM records.governance) AS r"
+)
+
 
 @pytest.fixture
 def ask(host: Host) -> Ask:
@@ -185,12 +192,12 @@ def test_the_socket_is_for_its_group(host: Host) -> None:
 
 
 def test_a_unit_that_the_policy_does_not_list_is_refused_and_recorded(host: Host, ask: Ask) -> None:
-    before = int(query(host, "SELECT coalesce(max(id), 0) FROM records.inbox"))
+    before = query(host, "SELECT clock_timestamp()")
     prefix = as_unit("stranger-with-group")
     for act in ("keys.status()", "sealed()", "keys.open(Sealed(uuid.uuid4(), 1, row, b'x'), 'own_data', me)"):
         assert ask(f"answer = tried(lambda: {act})", prefix) == "Refused", act
-    where = f"id > {before} AND outcome = 'refused' AND unit = 'stranger-with-group.service'"
-    assert int(query(host, f"SELECT count(*) FROM records.inbox WHERE {where}")) >= 1
+    where = f"received > '{before}' AND outcome = 'refused' AND unit = 'stranger-with-group.service'"
+    assert int(query(host, f"SELECT count(*) FROM {RECORDS} WHERE {where}")) >= 1
 
 
 def test_what_is_opened_is_recorded_first(host: Host, ask: Ask) -> None:
@@ -199,8 +206,8 @@ def test_what_is_opened_is_recorded_first(host: Host, ask: Ask) -> None:
         answer = [str(value.subject), keys.open(value, "own_data", me).decode()]
     """)
     assert answer[1] == "gil-dong"
-    row = query(host, f"SELECT act, account, purpose, outcome, unit, opening > 0 FROM records.inbox "
-                      f"WHERE subject_id = '{answer[0]}' AND ledger = 'access'")  # fmt: skip
+    row = query(host, f"SELECT act, account, purpose, outcome, unit, opening > 0 FROM {RECORDS} "
+                      f"WHERE subject_id = '{answer[0]}' AND opening > 0")  # fmt: skip
     assert row == "open|kim@sensmail.test|own_data|done|session|t"
 
 

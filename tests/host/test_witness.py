@@ -172,9 +172,11 @@ def test_a_log_that_falls_silent_is_an_alarm(host: Host, witness: Host, impatien
     host.check_output(f"systemctl stop {SEALER}")
     try:
         until(lambda: witness.run(f"{SENSMAIL} witness check").rc == 1, 100, lambda: status(witness))
-        said = witness.run(f"{SENSMAIL} witness check").stdout
-        assert "/access/1: silent for 1 minutes" in said
-        assert "/governance/1: silent" in said
+        until(
+            lambda: witness.run(f"{SENSMAIL} witness check").stdout.count("/1: silent for 1 minutes") == 2,
+            100,
+            lambda: status(witness),
+        )  # of either ledger
         assert witness.run(f"systemctl start {CHECK}").rc != 0
         assert witness.check_output(f"systemctl is-failed {CHECK}") == "failed"
         mailed = f"journalctl --no-pager -o cat --since=-2min -u sensmail-alert@{CHECK}.service"
@@ -220,7 +222,9 @@ def test_a_host_that_was_put_back_is_found(host: Host, put_back: Callable[[], No
     checked = host.run(f"{SENSMAIL} witness check")
     assert checked.rc == 1
     assert "it was put back to an older state" in checked.stdout
-    assert number(host, "SELECT max(size) FROM records.ahead WHERE ledger = 'access'") == size
+    assert (
+        number(host, "SELECT max(size) FROM records.ahead WHERE ledger = 'access'") >= size
+    )  # the collector records too
     assert host.run(f"systemctl start {PUBLISHER_CHECK}").rc != 0  # which is mailed
     # and it stays found once it has grown past what the witness knows
     record(host, 60)
