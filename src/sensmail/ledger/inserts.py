@@ -28,11 +28,14 @@ class Inserts:
         self._broken: psycopg.OperationalError | None = None
         self._socket = self._pgconn.socket
         self._loop.add_reader(self._socket, self._readable)
+        self._registered = True
 
     def close(self) -> None:
-        """Leave the socket alone; the connection is the caller's."""
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        """Leave the socket alone; the connection is the caller's. Once: its number may be another's by now."""
+        if self._registered:
+            self._registered = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
 
     async def insert(self, entries: Sequence[Entry]) -> list[int]:
         """See `inbox.insert`; one commit.
@@ -86,6 +89,9 @@ class Inserts:
             self._pgconn.consume_input()
         except psycopg.OperationalError as error:
             self._lost(error)
+            return
+        if self._pgconn.status != psycopg.pq.ConnStatus.OK:  # libpq has closed the socket
+            self._lost(psycopg.OperationalError("the connection to the database was lost"))
             return
         if self._waiting is not None and not self._waiting.done() and not self._pgconn.is_busy():
             self._waiting.set_result(None)
