@@ -15,12 +15,13 @@ import psycopg
 
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import KeyServiceError
+from sensmail.policy.approval import Approval
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import Action
 from sensmail.rotation.errors import RotationError
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import watch
-from sensmail.rotation.terms import Approval, load
+from sensmail.rotation.terms import load
 from sensmail.store import StoreError
 
 SETTLE_S = 0.6  # twice the longest that a writer here holds a sealed value

@@ -12,9 +12,9 @@ from sensmail.cli.keys_show import due_text, register_csv, register_text, status
 from sensmail.custody import ceremony
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.register import lines
+from sensmail.policy.approval import Approval
 from sensmail.rotation.actions import ACTIONS, Rotation
 from sensmail.rotation.progress import watch
-from sensmail.rotation.terms import Approval
 from sensmail.store import connect
 
 

@@ -50,6 +50,26 @@ class AppliedKeys(Part):
         return self.kept_for_restore.longest_days
 
 
+class AppliedRights(Part):
+    """Who approves access rights, and how long they last."""
+
+    approval: Role
+    longest: Period
+    dormant: Period
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def longest_days(self) -> int:
+        """Days that a right lasts at most."""
+        return self.longest.shortest_days
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy #1362
+    @property
+    def dormant_days(self) -> int:
+        """Days after which an unused account is reported."""
+        return self.dormant.shortest_days
+
+
 class Applied(Part):
     """The values that programs enforce. Days err on the safe side: longest for keeping, shortest for deadlines."""
 
@@ -66,6 +86,7 @@ class Applied(Part):
     access_log_retention: Period
     access_log_review_interval: Period
     access_right_retention: Period
+    access_rights: AppliedRights
     request_time: Period
     notice_interval: Period
     destruction_time: Period
@@ -151,6 +172,7 @@ def apply(loaded: Loaded, subjects: int = 0) -> Applied:
         access_log_retention=timed("art4.access_log.retention"),
         access_log_review_interval=timed("art4.access_log.review_interval"),
         access_right_retention=timed("art4.access_rights.retention"),
+        access_rights=_rights(policy, law, subjects),
         request_time=timed("art5.request_time"),
         notice_interval=timed("art6.interval"),
         destruction_time=timed("art7.within"),
@@ -190,6 +212,16 @@ def _keys(policy: Policy) -> AppliedKeys:
     if keys is None:
         raise TypeError("an earlier version of a policy is shown, not applied")
     return AppliedKeys(**dict(keys), duties=get_args(DutyId))
+
+
+def _rights(policy: Policy, law: Law, subjects: int) -> AppliedRights:
+    holders = policy.art4.access_rights.holders
+    if holders is None:
+        raise TypeError("an earlier version of a policy is shown, not applied")
+    longest, dormant = (
+        stricter(policy, law, f"art4.access_rights.holders.{name}", subjects) for name in ("longest", "dormant")
+    )
+    return AppliedRights(approval=holders.approval, longest=longest, dormant=dormant)
 
 
 def _inspection(policy: Policy) -> Duration:

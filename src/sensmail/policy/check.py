@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import get_args
 
-from sensmail.policy import check_keys
+from sensmail.policy import check_keys, check_rights
 from sensmail.policy.durations import Duration
 from sensmail.policy.errors import Problem, quoted
 from sensmail.policy.law import TIMED, Duty, Law
@@ -194,7 +194,7 @@ def versions(source: Source, _law: Law) -> Iterator[Problem]:
 
 CHECKS: tuple[Check, ...] = (
     floors, protection, needed_items, places, purposes, officers, citations, repetitions, versions,
-    check_keys.present, check_keys.intervals, check_keys.callers,
+    check_keys.present, check_keys.intervals, check_keys.callers, check_rights.present,
 )  # fmt: skip
 
 

@@ -195,6 +195,14 @@ class Encryption(Article):
     keys: Keys | None = Field(default=None, description="how long keys are used, and who may ask for what; needed")
 
 
+class Holders(Part):
+    """Article 4.2: who approves a right, how long it lasts, and when an account counts as unused."""
+
+    approval: Role = Field(description="officer who approves that a right is granted or changed; never the holder")
+    longest: Period = Field(description="how long a right lasts at most, until it is granted anew")
+    dormant: Period = Field(description="an account that nobody used for so long is reported, to be ended")
+
+
 class AccessRights(Article):
     """Article 4.2."""
 
@@ -203,6 +211,8 @@ class AccessRights(Article):
     )
     retention: Period = Field(description="how long the records of access rights are kept, at least")
     outside_access: Literal["intrusion_prevention"] = Field(description="what controls access from outside")
+    # None only in an earlier version, from before it had a place in the policy (sensmail.policy.check_rights).
+    holders: Holders | None = Field(default=None, description="who approves rights, and how long they last; needed")
 
 
 class AccessLog(Article):

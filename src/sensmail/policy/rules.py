@@ -12,7 +12,7 @@ from sensmail.policy.durations import Duration
 from sensmail.policy.errors import Problem
 from sensmail.policy.law import TIMED, Duty
 from sensmail.policy.load import Loaded
-from sensmail.policy.model import Keys, Part, Policy, Safety
+from sensmail.policy.model import Holders, Keys, Part, Policy, Safety
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _promises(policy: Policy) -> Iterator[tuple[str, object]]:
 
 def _parts(path: str, part: Part) -> Iterator[tuple[str, object]]:
     for name, value in part:
-        if isinstance(part, Safety) or isinstance(value, Keys):
+        if isinstance(part, Safety) or isinstance(value, Keys | Holders):
             yield from _parts(f"{path}.{name}", value)
         elif name != "cites":
             yield f"{path}.{name}", value

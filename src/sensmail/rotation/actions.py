@@ -10,13 +10,14 @@ from typing import Any
 from sensmail.custody.ceremony import change_root_here, root_change_begun
 from sensmail.keyd.client import KeyService
 from sensmail.keyd.protocol import Why
+from sensmail.policy.approval import Approval
 from sensmail.rotation import state
 from sensmail.rotation.due import Action, Due, calendar, check_kept_long_enough, run_due
 from sensmail.rotation.errors import Busy
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.reseal import SETTLE_S, Reason, check_unneeded, reseal
-from sensmail.rotation.terms import Approval, Terms, load, require_approval
+from sensmail.rotation.terms import Terms, load, require_approval
 from sensmail.store import Connection
 
 ACTIONS: tuple[Action, ...] = ("roll", "reseal", "root", "destroy_replaced")

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sensmail.keyd.client import KeyService
+from sensmail.policy.approval import Approval
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import UNATTENDED
 from sensmail.rotation.model import JOBS, Wanted
 from sensmail.rotation.passes import Sessions
 from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import Protected, preview, protect
-from sensmail.rotation.terms import Approval, load, require_approval
+from sensmail.rotation.terms import load, require_approval
 
 
 def wanted_columns(sessions: Sessions, columns: Sequence[Mapping[str, Any]] | None) -> list[Wanted]:

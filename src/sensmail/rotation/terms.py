@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sensmail.keyd import policy
 from sensmail.keyd.errors import Refused
+from sensmail.policy.approval import Approval, refusal
 from sensmail.rotation.model import Wanted
 from sensmail.store import Settings
 
@@ -17,15 +18,6 @@ class Terms:
 
     keys: policy.Keys
     columns: tuple[Wanted, ...]
-
-
-@dataclass(frozen=True)
-class Approval:
-    """Who approved what ends keys for good: role, name, and where that is written down."""
-
-    role: str
-    by: str
-    reference: str
 
 
 def load(settings: Settings, path: Path | None = None) -> Terms:
@@ -47,6 +39,5 @@ def load(settings: Settings, path: Path | None = None) -> Terms:
 
 def require_approval(terms: Terms, approval: Approval | None, act: str) -> None:
     """Raise Refused unless the role that the policy names has approved, with a name and a reference."""
-    terms.keys.require_approval(act, approval.role if approval else "")
-    if approval is None or not (approval.by.strip() and approval.reference.strip()):
-        raise Refused(f"{act}: name who approved (by) and where that is written down (reference)")
+    if why := refusal(approval, terms.keys.approval):
+        raise Refused(f"{act}: {why}")

@@ -58,6 +58,13 @@ def test_shipped_values(shipped: Loaded) -> None:
         "access_log_review_days": 28,
         "access_right_retention": "P5Y",
         "access_right_retention_days": 1827,
+        "access_rights": {
+            "approval": "privacy_officer",
+            "longest": "P1Y",
+            "longest_days": 365,
+            "dormant": "P6M",
+            "dormant_days": 181,
+        },
         "request_time": "P10D",
         "request_days": 10,
         "notice_interval": "P1Y",

@@ -17,6 +17,7 @@ from sensmail.keyd.client import KeyService
 from sensmail.keyd.errors import Refused
 from sensmail.keyd.policy import Policy
 from sensmail.keyd.protocol import Sealed, Sealing
+from sensmail.policy.approval import Approval
 from sensmail.rotation import passes, state
 from sensmail.rotation.actions import Rotation
 from sensmail.rotation.due import calendar, run_due
@@ -27,7 +28,7 @@ from sensmail.rotation.progress import Progress
 from sensmail.rotation.protect import protect
 from sensmail.rotation.reseal import Reason, reseal
 from sensmail.rotation.statements import Statements
-from sensmail.rotation.terms import Approval, Terms
+from sensmail.rotation.terms import Terms
 from sensmail.store import Connection
 
 WHY = Reason("test", "test of reseal")
