@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from sensmail.cli.table import KOREA, table
+from sensmail.cli.table import KOREA, korean_time, spreadsheet, table
 from sensmail.keyd.protocol import Status
 from sensmail.keyd.register import Line
 from sensmail.keys.officer import fingerprint
@@ -35,11 +33,6 @@ _COLUMNS: tuple[tuple[str, Callable[[Line], object]], ...] = (
     ("사유", lambda line: line.reason or ""),
     ("비고", lambda line: line.remark),
 )
-
-
-def korean_time(moment: datetime | None) -> str:
-    """Date and time in Korea; nothing for what has not happened."""
-    return f"{moment.astimezone(KOREA):%Y-%m-%d %H:%M}" if moment else ""
 
 
 def status_text(status: Status) -> str:
@@ -80,12 +73,7 @@ def register_text(lines: Sequence[Line]) -> str:
 
 def register_csv(lines: Iterable[Line]) -> str:
     """The register for a spreadsheet: Korean headings, and the mark that makes one read UTF-8."""
-    text = io.StringIO()
-    text.write("\ufeff")
-    writer = csv.writer(text)
-    writer.writerow([heading for heading, _ in _COLUMNS])
-    writer.writerows([_harmless(value(line)) for _, value in _COLUMNS] for line in lines)
-    return text.getvalue()
+    return spreadsheet(_COLUMNS, lines)
 
 
 def due_text(dates: Iterable[Due], moment: datetime | None = None) -> str:
@@ -110,8 +98,3 @@ def compared_text(found: Compared) -> str:
 
 def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, KOREA)
-
-
-def _harmless(value: object) -> object:
-    """Text that a spreadsheet would run as a formula is kept text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

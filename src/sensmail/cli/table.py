@@ -1,12 +1,22 @@
-"""Columns on a terminal, where a Korean letter is two wide."""
+"""Tables for people: on a terminal, where a Korean letter is two wide, and for a spreadsheet. Times in Korea."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
 from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
 KOREA = ZoneInfo("Asia/Seoul")
+_Line = TypeVar("_Line")
+
+
+def korean_time(moment: datetime | None) -> str:
+    """Date and time in Korea; nothing for what has not happened."""
+    return f"{moment.astimezone(KOREA):%Y-%m-%d %H:%M}" if moment else ""
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -15,6 +25,21 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         return ""
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return "".join("  ".join(map(_padded, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def spreadsheet(columns: Sequence[tuple[str, Callable[[_Line], object]]], lines: Iterable[_Line]) -> str:
+    """A CSV file with these headings, and the mark that makes a spreadsheet read UTF-8."""
+    file = io.StringIO()
+    file.write("\ufeff")
+    writer = csv.writer(file)
+    writer.writerow([heading for heading, _ in columns])
+    writer.writerows([_harmless(value(line)) for _, value in columns] for line in lines)
+    return file.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """Text that a spreadsheet would run as a formula is kept text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def _width(text: str) -> int:
