@@ -9,18 +9,19 @@ from collections.abc import Sequence
 import psycopg
 
 from sensmail.accounts import AccountError
-from sensmail.cli import account, db, fields, keys, policy, records
+from sensmail.cli import account, db, fields, keys, policy, records, rights
 from sensmail.cli.errors import CommandError
 from sensmail.keyd.errors import KeyServiceError
 from sensmail.keys import KeyFailure
 from sensmail.ledger import LedgerError
 from sensmail.records.errors import RecordsError
+from sensmail.rights import RightsError
 from sensmail.rotation.errors import RotationError
 from sensmail.store import StoreError
 
 REFUSALS = (
-    AccountError, CommandError, KeyFailure, KeyServiceError, LedgerError, RecordsError, RotationError, StoreError,
-    psycopg.Error,
+    AccountError, CommandError, KeyFailure, KeyServiceError, LedgerError, RecordsError, RightsError, RotationError,
+    StoreError, psycopg.Error,
 )  # fmt: skip
 
 
@@ -28,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
     result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for register in (account.register, db.register, fields.register, keys.register, policy.register, records.register):
-        register(commands)
+    for group in (account, db, fields, keys, policy, records, rights):
+        group.register(commands)
     return result
 
 

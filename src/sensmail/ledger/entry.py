@@ -15,7 +15,7 @@ Detail = Mapping[str, str | int | list[int] | list[str]]
 DETAIL_KEYS = frozenset(
     {
         "approver", "code", "count", "epoch", "fields", "first", "generation", "items", "job", "phase", "reason",
-        "refused", "repeated", "rewrap", "ring", "root", "rows", "sequence", "table",
+        "refused", "repeated", "rewrap", "right", "ring", "root", "rows", "sequence", "table",
     }
 )  # fmt: skip
 

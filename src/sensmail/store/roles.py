@@ -22,6 +22,7 @@ class Role:
     name: str
     login: bool
     temporary: bool = False  # may make temporary tables
+    persons: bool = False  # no login of its own: persons are members, and connect by that
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,17 @@ ROLES = (
     Role("sensmail-jobs", login=True, temporary=True),  # reads and writes accounts for modules, commands and timers
     Role("sensmail-keyd", login=True),  # adds records, keeps the key register
     Role("sensmail-sealer", login=True),  # moves records from the inbox into the ledgers
+    Role("sensmail-rights", login=True),  # keeps the register of access rights and the roles of the portal
+    Role("sensmail_auditor", login=False, persons=True),  # reads the registers
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )
 
-# Attributes that none of our roles holds.
-_FORBIDDEN = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+#: Roles that persons may be members of (`sensmail.rights`).
+PERSONS = tuple(role.name for role in ROLES if role.persons)
+
+#: Attributes that none of our roles holds, nor any person.
+FORBIDDEN = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 _ROLE_STATE = """
     SELECT rolname, rolcanlogin, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
@@ -70,7 +76,7 @@ def role_steps(server: Connection, roles: Iterable[Role] = ROLES) -> list[Step]:
         verb = "ALTER" if role.name in present else "CREATE"
         if present.get(role.name) == (role.login, False):
             continue
-        attributes = f"{'LOGIN' if role.login else 'NOLOGIN'} {_FORBIDDEN}"
+        attributes = f"{'LOGIN' if role.login else 'NOLOGIN'} {FORBIDDEN}"
         statement = sql.SQL("{} ROLE {} {}").format(sql.SQL(verb), sql.Identifier(role.name), sql.SQL(attributes))
         steps.append(Step(f"{verb.lower()} role {role.name} ({'login' if role.login else 'no login'})", statement))
     return steps
@@ -90,7 +96,7 @@ def create_step(name: str) -> Step:
 def grant_steps(server: Connection, name: str, roles: Iterable[Role] = ROLES) -> list[Step]:
     """The statements that leave CONNECT to our login roles, everything to the owner and nothing to the public."""
     roles = tuple(roles)
-    wanted = {(role.name, "CONNECT") for role in roles if role.login}
+    wanted = {(role.name, "CONNECT") for role in roles if role.login or role.persons}
     wanted |= {(role.name, "TEMPORARY") for role in roles if role.temporary}
     wanted |= {(OWNER, privilege) for privilege in ("CONNECT", "CREATE", "TEMPORARY")}
     present = set(server.execute(_DATABASE_GRANTS, (name,)).fetchall())
