@@ -26,6 +26,8 @@ def write_ssh_config(site: Site) -> None:
     (site.state / "known_hosts").write_text("".join(known))
     site.ssh_config.parent.mkdir(parents=True, exist_ok=True)
     site.ssh_config.write_text("\n".join(blocks))
+    # The inventory declares it as the key that deploys.
+    site.ssh_config.with_name("key.pub").write_text(site.ssh_key.with_suffix(".pub").read_text())
 
 
 def _block(site: Site, machine: Machine) -> str:
