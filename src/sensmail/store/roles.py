@@ -37,6 +37,7 @@ ROLES = (
     Role("sensmail-jobs", login=True, temporary=True),  # reads and writes accounts for modules, commands and timers
     Role("sensmail-keyd", login=True),  # adds records, keeps the key register
     Role("sensmail-sealer", login=True),  # moves records from the inbox into the ledgers
+    Role("sensmail-publisher", login=True),  # hands heads to witnesses: hashes and notes, no record
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )
