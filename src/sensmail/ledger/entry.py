@@ -14,8 +14,9 @@ Detail = Mapping[str, str | int | list[int] | list[str]]
 #: What `detail` may hold, never a value of a person. Free words stand in `reason` alone, which an officer reviews.
 DETAIL_KEYS = frozenset(
     {
-        "approver", "code", "count", "epoch", "fields", "first", "generation", "items", "job", "phase", "reason",
-        "refused", "repeated", "rewrap", "ring", "root", "rows", "sequence", "table",
+        "approver", "code", "count", "days", "digest", "epoch", "fields", "first", "generation", "hold", "items", "job",
+        "ledger", "lost", "phase", "reason", "refused", "repeated", "rewrap", "ring", "root", "rows", "sealed",
+        "sequence", "size", "table",
     }
 )  # fmt: skip
 

@@ -38,6 +38,7 @@ ROLES = (
     Role("sensmail-keyd", login=True),  # adds records, keeps the key register
     Role("sensmail-sealer", login=True),  # moves records from the inbox into the ledgers
     Role("sensmail-publisher", login=True),  # hands heads to witnesses: hashes and notes, no record
+    Role("sensmail-prune", login=True),  # deletes records whose time is over
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )
