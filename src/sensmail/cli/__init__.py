@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import psycopg
 
 from sensmail.accounts import AccountError
-from sensmail.cli import account, db, fields, keys, policy, records
+from sensmail.cli import account, db, fields, keys, policy, records, records_export
 from sensmail.cli.errors import CommandError
 from sensmail.keyd.errors import KeyServiceError
 from sensmail.keys import KeyFailure
@@ -28,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
     result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for register in (account.register, db.register, fields.register, keys.register, policy.register, records.register):
+    for register in (
+        account.register, db.register, fields.register, keys.register, policy.register, records.register,
+        records_export.register_verify,
+    ):  # fmt: skip
         register(commands)
     return result
 
