@@ -66,6 +66,7 @@ class Applied(Part):
     access_log_retention: Period
     access_log_review_interval: Period
     access_right_retention: Period
+    unwitnessed_deletion: Literal["refused", "allowed"]
     request_time: Period
     notice_interval: Period
     destruction_time: Period
@@ -151,6 +152,7 @@ def apply(loaded: Loaded, subjects: int = 0) -> Applied:
         access_log_retention=timed("art4.access_log.retention"),
         access_log_review_interval=timed("art4.access_log.review_interval"),
         access_right_retention=timed("art4.access_rights.retention"),
+        unwitnessed_deletion=policy.art4.access_log.unwitnessed_deletion,
         request_time=timed("art5.request_time"),
         notice_interval=timed("art6.interval"),
         destruction_time=timed("art7.within"),

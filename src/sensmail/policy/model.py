@@ -210,6 +210,9 @@ class AccessLog(Article):
 
     retention: Period = Field(description="how long the access log is kept, at least")
     review_interval: Period = Field(description="how often the log is reviewed, at the latest")
+    unwitnessed_deletion: Literal["refused", "allowed"] = Field(
+        default="refused", description="whether records are deleted where no witness has cosigned them"
+    )
 
 
 class StorageAndTransit(Article):

@@ -57,6 +57,7 @@ def test_shipped_values(shipped: Loaded) -> None:
         "access_log_review_interval": "P1M",
         "access_log_review_days": 28,
         "access_right_retention": "P5Y",
+        "unwitnessed_deletion": "refused",
         "access_right_retention_days": 1827,
         "request_time": "P10D",
         "request_days": 10,
