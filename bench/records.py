@@ -3,7 +3,7 @@
 `records_append`: concurrent writers commit one record an act while the sealer works; counted until all is sealed and
 readable. Baseline: the same writers without a sealer. `records_append_batched`: what a collector does, a thousand
 records a commit. `records_seal`: the sealer alone, on an inbox that is full. `records_verify`: every leaf and every
-root, from PostgreSQL.
+root, from PostgreSQL; `records_verify_bundle` the same offline, from what `records_export` wrote.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from bench.cluster import cluster
 from bench.harness import ROUNDS, Figure, benchmark, stopwatch
 from sensmail.ledger import Entry, insert
 from sensmail.records.check import check
+from sensmail.records.export import Asked, export
 from sensmail.records.sealer import ROLE, Sealer
+from sensmail.records.verify.whole import Held, verify
 from sensmail.store import Settings, connect
 
 WRITERS, SECONDS, BATCH, FILLED = 8, 4.0, 1000, 200_000
@@ -41,12 +43,18 @@ def records() -> dict[str, Figure]:
             alone = [_filled(database, sealer) for _ in range(ROUNDS)]
             size = sealer.heads()["access"]
         verified = [size / stopwatch(partial(_checked, database, size)) for _ in range(ROUNDS)]
+        bundle = Path(home) / "bundle.zip"
+        with connect(_JOBS, settings=database) as session:
+            written = stopwatch(partial(export, session, bundle, Asked("bench", "bench"), patience_s=0.0))
+        offline = [size / stopwatch(partial(_verified, bundle, size)) for _ in range(ROUNDS)]
     notes = {"writers": WRITERS, "records": size}
     unit, best = "records/s", True
     return {
         "records_append": Figure(unit, single, plain, best, notes | {"what": "one commit a record, until sealed"}),
         "records_append_batched": Figure(unit, batched, plain, best, notes | {"commit_of": BATCH}),
         "records_seal": Figure(unit, alone, plain, best, notes | {"what": "the sealer alone", "goal": 50_000}),
+        "records_export": Figure(unit, [size / written], (), best, notes),
+        "records_verify_bundle": Figure(unit, offline, (), best, notes | {"goal": 200_000}),
         "records_verify": Figure(unit, verified, (), best, notes | {"goal": 200_000}),
     }
 
@@ -101,6 +109,12 @@ def _filled(database: Settings, sealer: Sealer) -> float:
         for _ in range(FILLED // BATCH):
             insert(connection, [_entry(number) for number in range(BATCH)])
     return FILLED / stopwatch(partial(_drain, sealer))
+
+
+def _verified(bundle: Path, size: int) -> None:
+    found = verify(bundle, Held())
+    if any(each.wrong for each in found.all()) or found.logs[0].verified != size:
+        raise RuntimeError(f"not sound: {found.all()}")
 
 
 def _checked(database: Settings, size: int) -> None:

@@ -7,7 +7,6 @@ checkpoints allow. It changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -156,28 +155,23 @@ def _leaves(connection: Connection, result: Checked, first: int) -> Iterator[tup
     stray = connection.execute(_STRAY.format(result.ledger), (result.generation, numbers)).fetchone()
     if stray:
         raise RecordsError(f"record {stray[1]} lies in partition {stray[0]}, which records.part does not know")
-    with ThreadPoolExecutor(1) as reader:
-        for part, begins, ends, there in parts:
-            if not there:
-                if ends > first:
-                    raise RecordsError(
-                        f"records from {max(begins, first)} to {ends - 1} are gone: so is partition {part}"
-                    )
-                continue
-            at = max(begins, first)
-            ahead = reader.submit(rows.kept, connection, result.ledger, part, 0, CHUNK)
-            while (found := ahead.result()).numbers:
-                ahead = reader.submit(rows.kept, connection, result.ledger, part, found.numbers[-1] + 1, CHUNK)
-                expected = range(at, at + len(found.numbers))
-                if found.numbers != list(expected):
-                    wrong = next((a, b) for a, b in zip(found.numbers, expected, strict=True) if a != b)
-                    raise RecordsError(_misplaced(part, *wrong))
-                yield at, list(map(leaf_of, found.lines, found.salts))
-                at = expected.stop
-            if at > ends:
-                raise RecordsError(f"partition {part}: records from {ends} on do not belong there")
-            if at < ends:
-                raise RecordsError(f"records from {at} to {ends - 1} are gone from partition {part}")
+    for part, begins, ends, there in parts:
+        if not there:
+            if ends > first:
+                raise RecordsError(f"records from {max(begins, first)} to {ends - 1} are gone: so is partition {part}")
+            continue
+        at = max(begins, first)
+        for found in rows.runs(connection, result.ledger, part, CHUNK):
+            expected = range(at, at + len(found.numbers))
+            if found.numbers != list(expected):
+                wrong = next((a, b) for a, b in zip(found.numbers, expected, strict=True) if a != b)
+                raise RecordsError(_misplaced(part, *wrong))
+            yield at, list(map(leaf_of, found.lines, found.salts))
+            at = expected.stop
+        if at > ends:
+            raise RecordsError(f"partition {part}: records from {ends} on do not belong there")
+        if at < ends:
+            raise RecordsError(f"records from {at} to {ends - 1} are gone from partition {part}")
 
 
 def _misplaced(part: int, found: int, expected: int) -> str:

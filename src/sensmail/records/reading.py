@@ -16,7 +16,7 @@ _STATE: LiteralString = """
     FROM records.log AS l JOIN records.head AS h USING (ledger, generation) ORDER BY ledger
 """
 _WAITING = "SELECT count(*), min(at) FROM records.inbox"
-_COLUMNS: LiteralString = """
+COLUMNS: LiteralString = """
     part / 1000000, seq, at, received, sealed, clock, act, account, origin, subject_id, client, purpose, outcome::text,
     unit, opening, detail
 """
@@ -85,11 +85,11 @@ def queue(connection: Connection) -> Queue:
 
 def tail(connection: Connection, ledger: Ledger, count: int) -> list[Record]:
     """The newest records, oldest first."""
-    rows = connection.execute(_TAIL.format(_COLUMNS, ledger), (count,)).fetchall()
+    rows = connection.execute(_TAIL.format(COLUMNS, ledger), (count,)).fetchall()
     return [Record(*row) for row in reversed(rows)]
 
 
 def one(connection: Connection, ledger: Ledger, number: int) -> Record | None:
     """The record of this number, of the newest generation that has it."""
-    row = connection.execute(_ONE.format(_COLUMNS, ledger), (number,)).fetchone()
+    row = connection.execute(_ONE.format(COLUMNS, ledger), (number,)).fetchone()
     return Record(*row) if row else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
@@ -121,6 +122,15 @@ def kept(connection: Connection, ledger: Ledger, part: int, first: int, limit: i
     *found, salts = columns.fetch(connection, texts, _KEPT.format(ledger), part, first, limit)
     numbers = list(map(int, found[columns.MEMBERS.index("seq")]))
     return Kept(numbers, columns.lines(found), _cut(bytes.fromhex(b"".join(salts).decode())))
+
+
+def runs(connection: Connection, ledger: Ledger, part: int, limit: int, first: int = 0) -> Iterator[Kept]:
+    """All records of one partition from a number on, `limit` at a time; the next are read while these are worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(kept, connection, ledger, part, first, limit)
+        while (found := ahead.result()).numbers:
+            ahead = reader.submit(kept, connection, ledger, part, found.numbers[-1] + 1, limit)
+            yield found
 
 
 def _cut(salts: bytes) -> list[bytes]:

@@ -40,6 +40,7 @@ ROLES = (
     Role("sensmail-collector", login=True),  # adds records of what the journal says
     Role("sensmail_audit", login=False),  # nobody's: pgaudit notes what others do with the tables it is granted
     Role("sensmail-publisher", login=True),  # hands heads to witnesses: hashes and notes, no record
+    Role("sensmail-prune", login=True),  # deletes records whose time is over
     Role("postfix", login=True),  # routing: the views it is granted in schema mail
     Role("dovecot", login=True),  # mailboxes and app passwords: the views it is granted in schema mail
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sensmail.ledger import Entry, insert
 from sensmail.records.check import Checked, check
 from sensmail.records.entry import LEDGERS, Ledger
+from sensmail.records.export import Asked, Exported, export
 from sensmail.records.note import VerifierKey
 from sensmail.records.sealer import ROLE, Sealer
 from sensmail.store import SUPERUSER, Connection, Settings, connect
@@ -65,6 +68,30 @@ class Rig:
         with connect(SUPERUSER, settings=self.database) as admin, admin.transaction():
             for each in statements:
                 admin.execute(each)  # type: ignore[arg-type]
+
+    def log_key(self, ledger: str = "access", generation: int = 1) -> VerifierKey:
+        query = "SELECT log_key FROM records.log WHERE ledger = %s AND generation = %s"
+        return VerifierKey.from_text(str(self.rows(query, ledger, generation)[0][0]))
+
+    def export(self, path: Path, sealer: Sealer | None = None, **change: Any) -> Exported:
+        """A bundle, while a sealer works beside it."""
+        stop = threading.Event()
+
+        def seal() -> None:
+            while not stop.wait(0.02):
+                assert sealer is not None
+                sealer.seal()
+
+        beside = threading.Thread(target=seal)
+        if sealer is not None:
+            beside.start()
+        given = {"clock": lambda: self.now / 1e6, "patience_s": 20.0 if sealer else 0.0} | change
+        try:
+            return export(self.session("sensmail-jobs"), path, Asked("kim", "yearly audit"), **given)
+        finally:
+            stop.set()
+            if sealer is not None:
+                beside.join()
 
     def close(self) -> None:
         for each in self._opened:

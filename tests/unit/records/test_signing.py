@@ -120,7 +120,7 @@ def forget(rig: Rig, directory: Path) -> None:
     rig.tamper(
         *(f"ALTER TABLE records.{name} DISABLE TRIGGER USER" for name in names),
         *(f"DROP TABLE IF EXISTS records.{ledger}_1202511" for ledger in ("access", "governance")),
-        f"TRUNCATE {', '.join(f'records.{name}' for name in names)}",
+        *(f"DELETE FROM records.{name}" for name in names),
         *(f"ALTER TABLE records.{name} ENABLE TRIGGER USER" for name in names),
     )
     directory.mkdir(mode=0o700)
