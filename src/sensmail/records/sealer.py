@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sensmail.records import checkpoint, note, rows
 from sensmail.records.checkpoint import Checkpoint, Origin
 from sensmail.records.entry import LEDGERS, Ledger, leaf_of
-from sensmail.records.errors import Busy, HeadChanged, KeysUnusable, RecordsError, Standby
+from sensmail.records.errors import Busy, DatabaseOlder, HeadChanged, KeysUnusable, RecordsError, Standby
 from sensmail.records.note import VerifierKey
 from sensmail.records.signing import KeyFile, Turn, stable_key
 from sensmail.records.tree import Range
@@ -30,13 +30,16 @@ ROLE = "sensmail-sealer"
 BATCH = 20_000  # records in one transaction
 KEY_LIFE_S = 3600.0
 IDLE_S = 10.0  # a checkpoint at least this often, so that its time says as of when the log is complete
-_LOCK = 0x7365616C6572  # "sealer"
-_PARTS = 1_000_000  # part = this * generation + yyyymm
+LOCK = 0x7365616C6572  # "sealer"
+PARTS = 1_000_000  # part = this * generation + yyyymm
 # Whatever the server's or the role's default; no statement holds the inbox up for long.
 _SESSION = "SET synchronous_commit = on; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET jit = off"
 _STATE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean"
 _HEAD = "SELECT generation, size, range, sealed, part, turn, note FROM records.head WHERE ledger = %s"
 _GENERATION = "SELECT coalesce(max(generation), 0) FROM records.log WHERE ledger = %s"
+_AHEAD: LiteralString = """
+    SELECT ledger::text, witness, a.size FROM records.ahead AS a JOIN records.head USING (ledger, generation) LIMIT 1
+"""
 _NEW_LOG = "INSERT INTO records.log (ledger, generation, origin, log_key) VALUES (%s, %s, %s, %s)"
 _NEW_HEAD: LiteralString = """
     INSERT INTO records.head (ledger, generation, size, range, sealed, part, turn, note)
@@ -117,7 +120,7 @@ class Sealer:
             raise Standby(
                 f"the database is {'a standby' if standby else 'read-only'}; records are sealed on the primary"
             )
-        if not self._connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchall()[0][0]:
+        if not self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchall()[0][0]:
             raise Busy("another sealer holds the lock; one works at a time")
         heads = {ledger: self._head(ledger) for ledger in LEDGERS}
         self._stable = stable_key(self._directory, make=not any(heads.values()))
@@ -151,6 +154,7 @@ class Sealer:
 
     def _batch(self, limit: int) -> tuple[int, list[_Head]]:
         now = max([self._clock(), *(log.head.sealed for log in self._logs.values() if log.head)])
+        self._require_newest()
         last, count, made = rows.last_waiting(self._connection, limit), 0, []
         for ledger, log in self._logs.items():
             batch = rows.waiting(self._connection, ledger, last, log.size, now)
@@ -158,6 +162,16 @@ class Sealer:
                 made.append(self._append(log, batch))
                 count += len(batch.lines)
         return count, made
+
+    def _require_newest(self) -> None:
+        """A witness that has seen more, or other records, than this database holds ends the log."""
+        if found := self._connection.execute(_AHEAD).fetchone():
+            ledger, witness, size = found
+            raise DatabaseOlder(
+                f"{ledger}: witness {witness.partition('+')[0]} has cosigned a checkpoint of {size} records that this "
+                f"database does not hold. Bring the lost records back, or open a new generation: `sensmail records "
+                f"generation open`"
+            )
 
     def _append(self, log: _Log, batch: rows.Waiting) -> _Head:
         old, grown = log.head, log.head.range.copy() if log.head else Range()
@@ -199,7 +213,7 @@ class Sealer:
     def _part(self, ledger: Ledger, log: _Log, now: int) -> int:
         """The partition of this month, made where there is none."""
         month = rows.moment(now)
-        part = _PARTS * log.generation + 100 * month.year + month.month
+        part = PARTS * log.generation + 100 * month.year + month.month
         if log.head is None or log.head.part < part:
             self._connection.execute("SELECT records.make_part(%s, %s, %s)", (ledger, part, log.size))
             return part

@@ -109,6 +109,10 @@ class KeyFile:
             )
         return found, self.succeed(found)
 
+    def holds(self, generation: int, public: bytes) -> bool:
+        """Whether that key is there. Raises KeysUnusable where the file has another length, or is missing."""
+        return any((each.generation, each.public) == (generation, public) for each in self._turns())
+
     def succeed(self, turn: Turn) -> Turn:
         """A fresh key after `turn`, on disk on return, in the slot that `turn` does not use."""
         return self._put(Turn(turn.generation, turn.number + 1, Ed25519PrivateKey.generate()))
