@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import psycopg
 
 from sensmail.accounts import AccountError
-from sensmail.cli import account, db, fields, keys, policy, records, witness
+from sensmail.cli import account, db, fields, keys, policy, records, verify, witness
 from sensmail.cli.errors import CommandError
 from sensmail.keyd.errors import KeyServiceError
 from sensmail.keys import KeyFailure
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; each subcommand sets `run`: parsed arguments in, exit code out."""
     result = argparse.ArgumentParser(prog="sensmail", description="The privacy engine of this mail host.")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (account, db, fields, keys, policy, records, witness):
+    for command in (account, db, fields, keys, policy, records, verify, witness):
         command.register(commands)
     return result
 

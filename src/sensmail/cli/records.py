@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from sensmail.cli import records_export, records_generation, records_prune, records_search
 from sensmail.cli.errors import CommandError
 from sensmail.cli.records_show import record_text, state_text, tail_text
 from sensmail.records import reading
@@ -40,6 +41,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--log-key", metavar="KEY", help="the verifier key that you hold; default: the database's own"
     )
     checking.set_defaults(run=_check)
+    records_export.register(actions)
+    records_prune.register(actions)
+    records_generation.register(actions)
+    records_search.register(actions)
 
 
 def _ledger(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,10 @@ Detail = Mapping[str, str | int | list[int] | list[str]]
 #: What `detail` may hold, never a value of a person. Free words stand in `reason` alone, which an officer reviews.
 DETAIL_KEYS = frozenset(
     {
-        "approver", "bytes", "code", "command", "count", "days", "deleted", "digest", "epoch", "fields", "first", "from",
-        "generation", "hold", "items", "job", "last", "ledger", "lost", "message", "method", "path", "phase", "read",
-        "reason", "refused", "repeated", "rewrap", "ring", "root", "rows", "sealed", "seconds", "sequence", "session",
-        "size", "table", "target", "to", "verdict",
+        "approver", "bytes", "code", "command", "count", "days", "deleted", "digest", "epoch", "fields", "first",
+        "from", "generation", "hold", "items", "job", "last", "ledger", "lost", "message", "method", "path", "phase",
+        "read", "reason", "refused", "repeated", "rewrap", "ring", "root", "rows", "sealed", "seconds", "sequence",
+        "session", "size", "table", "target", "to", "verdict",
     }
 )  # fmt: skip
 
