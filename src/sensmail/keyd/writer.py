@@ -164,14 +164,16 @@ class Writer:
         """The session on the primary, with nothing in doubt. Raises Unavailable."""
         if self._inserts is not None and not self._openings.doubtful:
             return self._inserts
-        self._leave_loop()
+        if self._inserts is not None:
+            self._inserts.leave()
         try:
             connection = await asyncio.to_thread(self._renewed)
         except (psycopg.Error, StoreError, LedgerError, KeyFailure) as error:
             text = f"no record can be written: {_first_line(error)}"
             self._drop(text)
             raise Unavailable(f"{text}; nothing was opened") from error
-        self._inserts = Inserts(connection)
+        self._inserts = self._inserts or Inserts(connection)
+        self._inserts.join()
         self.state = self.CONNECTED
         return self._inserts
 
@@ -210,15 +212,12 @@ class Writer:
             LOG.warning("%s", state)
 
     def _close(self) -> None:
-        self._leave_loop()
+        if self._inserts is not None:
+            self._inserts.leave()
+            self._inserts = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _leave_loop(self) -> None:
-        if self._inserts is not None:
-            self._inserts.close()
-            self._inserts = None
 
 
 def _first_line(error: Exception) -> str:

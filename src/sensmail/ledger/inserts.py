@@ -15,7 +15,7 @@ from sensmail.store import Connection
 
 
 class Inserts:
-    """On one session in autocommit, which nothing else uses until `close`; one insert at a time.
+    """On one session in autocommit, which nothing else uses between `join` and `leave`; one insert at a time.
 
     The socket stays registered with the loop: registering it for each answer costs more than the answer.
     """
@@ -27,13 +27,17 @@ class Inserts:
         self._waiting: asyncio.Future[None] | None = None
         self._broken: psycopg.OperationalError | None = None
         self._socket = self._pgconn.socket
-        self._loop.add_reader(self._socket, self._readable)
-        self._registered = True
+        self._joined = False
 
-    def close(self) -> None:
-        """Leave the socket alone; the connection is the caller's. Once: its number may be another's by now."""
-        if self._registered:
-            self._registered = False
+    def join(self) -> None:
+        """The session is the loop's."""
+        self._loop.add_reader(self._socket, self._readable)
+        self._joined = True
+
+    def leave(self) -> None:
+        """The session is the caller's; what was prepared stays so. Once: the socket's number may be another's later."""
+        if self._joined:
+            self._joined = False
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
 
@@ -98,7 +102,7 @@ class Inserts:
 
     def _lost(self, error: psycopg.OperationalError) -> None:
         self._broken = error
-        self.close()
+        self.leave()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
 

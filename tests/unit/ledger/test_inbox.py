@@ -124,6 +124,7 @@ def test_detail_takes_only_listed_keys() -> None:
 async def ends(session: Session, *, idle: bool) -> None:
     connection = session("sensmail-keyd")
     inserts = Inserts(connection)
+    inserts.join()
     assert len(await inserts.insert([opening(1)])) == 1
     session(SUPERUSER).execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
     if idle:
@@ -143,7 +144,23 @@ def test_a_record_that_a_trigger_takes_or_changes_is_noticed_in_the_loop_too(ses
     session(SUPERUSER).execute(TRIGGER.format(body))
 
     async def swallowed() -> None:
-        await Inserts(session("sensmail-keyd")).insert([opening(3)])
+        inserts = Inserts(session("sensmail-keyd"))
+        inserts.join()
+        await inserts.insert([opening(3)])
 
     with pytest.raises(RecordSwallowed):
         asyncio.run(swallowed())
+
+
+def test_a_session_that_was_lent_to_a_thread_goes_on_with_what_it_prepared(session: Session) -> None:
+    async def lent() -> None:
+        connection = session("sensmail-keyd")
+        inserts = Inserts(connection)
+        for number in (1, 3):
+            inserts.join()
+            await inserts.insert([opening(number)])
+            inserts.leave()
+            await asyncio.to_thread(insert, connection, [opening(number + 1)])
+
+    asyncio.run(lent())
+    assert session(SUPERUSER).execute("SELECT count(*) FROM records.inbox").fetchall() == [(4,)]
