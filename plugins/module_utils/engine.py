@@ -16,6 +16,7 @@ try:
     from sensmail.accounts import AccountError
     from sensmail.keyd.errors import KeyServiceError
     from sensmail.keys import KeyFailure
+    from sensmail.records.errors import RecordsError
     from sensmail.rotation.errors import RotationError, told
     from sensmail.store import StoreError, Unreachable
 
@@ -44,7 +45,7 @@ def carry_out(
         module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR, **shown)
     try:
         module.exit_json(**_work(module, work, later), **shown)
-    except (AccountError, KeyFailure, KeyServiceError, RotationError, StoreError) as error:
+    except (AccountError, KeyFailure, KeyServiceError, RecordsError, RotationError, StoreError) as error:
         module.fail_json(msg=f"{name}: {error}", **shown)
     except DatabaseError as error:
         # Its details may show a row, so neither they nor a traceback are told.

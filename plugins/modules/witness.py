@@ -63,18 +63,11 @@ steps:
   returned: success
 """
 
-import traceback
+from functools import partial
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-try:
-    from sensmail.records.witness.errors import WitnessFailure
-    from sensmail.records.witness.setup import ensure
-
-    IMPORT_ERROR = None
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sensmail.cloud.plugins.module_utils.engine import carry_out
 
 SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -82,13 +75,19 @@ SPEC: dict[str, Any] = {
 }
 
 
-def result(module: AnsibleModule) -> dict[str, Any]:
+def result(module: AnsibleModule, parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     """Do it, or say what would be done.
 
     Raises:
-        WitnessFailure, OSError: see sensmail.records.witness.setup.
+        WitnessFailure: see sensmail.records.witness.setup, or the disk refuses.
     """
-    outcome = ensure(module.params["name"], module.params["logs"], check=module.check_mode)
+    from sensmail.records.witness.errors import WitnessFailure
+    from sensmail.records.witness.setup import ensure
+
+    try:
+        outcome = ensure(parameters["name"], parameters["logs"], check=check)
+    except OSError as error:
+        raise WitnessFailure(str(error)) from error
     for finding in outcome.findings:
         module.warn(f"witness: {finding}")
     after = "".join(f"{step}\n" for step in outcome.steps)
@@ -101,12 +100,7 @@ def result(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     """Entry point of Ansible."""
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("sensmail"), exception=IMPORT_ERROR)
-    try:
-        module.exit_json(**result(module))
-    except (WitnessFailure, OSError) as error:
-        module.fail_json(msg=f"witness: {error}")
+    carry_out(module, "witness", partial(result, module))
 
 
 if __name__ == "__main__":

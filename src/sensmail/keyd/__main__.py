@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from sensmail.host.hardening import HardeningError, harden
+from sensmail.host.unit import run_unit
 from sensmail.keyd.service import run
 from sensmail.keyd.settings import load
 from sensmail.keys import KeyFailure
@@ -13,14 +13,12 @@ from sensmail.keys import KeyFailure
 
 def main() -> int:
     """Serve until stopped; exit status 1 and one line on standard error where the keys cannot be had."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        harden()
-        run(load())
-    except (KeyFailure, HardeningError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_unit(_work, KeyFailure, HardeningError, OSError)
+
+
+def _work() -> None:
+    harden()
+    run(load())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from sensmail.host.hardening import HardeningError, harden
+from sensmail.host.unit import run_unit
 from sensmail.records.errors import RecordsError
 from sensmail.records.service import run
 from sensmail.records.settings import load
@@ -13,14 +13,12 @@ from sensmail.records.settings import load
 
 def main() -> int:
     """Seal until stopped; exit status 1 and one line on standard error where that cannot go on."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        harden()
-        run(load())
-    except (RecordsError, HardeningError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_unit(_work, RecordsError, HardeningError)
+
+
+def _work() -> None:
+    harden()
+    run(load())
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sensmail.host.files import Files
 from sensmail.records import sealer, signing
 from sensmail.records.errors import RecordsError
 from sensmail.records.sealer import Sealer
+from unit.keys.stepping import Stepping
 from unit.records.rig import Rig
 
 
@@ -20,7 +20,7 @@ class Killed(BaseException):
     """The process is gone: nothing after it runs, and nothing catches it."""
 
 
-class Breaking(Files):
+class Breaking(Stepping):
     """Fails at one step, and where that is a write, after a part of it."""
 
     left: int = -1
@@ -34,10 +34,6 @@ class Breaking(Files):
             raise kind.error()
         kind.left -= 1
 
-    def open(self, path: Path, flags: int) -> int:
-        self._step()
-        return super().open(path, flags)
-
     def pwrite(self, fd: int, data: memoryview, offset: int) -> int:
         try:
             self._step()
@@ -45,18 +41,6 @@ class Breaking(Files):
             super().pwrite(fd, data[: len(data) // 2], offset)
             raise
         return super().pwrite(fd, data, offset)
-
-    def fsync(self, fd: int) -> None:
-        self._step()
-        super().fsync(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._step()
-        super().rename(source, target)
-
-    def fsync_directory(self, path: Path) -> None:
-        self._step()
-        super().fsync_directory(path)
 
 
 STEPS = {"first start": 52, "later start": 24, "change of keys": 24}
