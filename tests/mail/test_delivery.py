@@ -35,7 +35,9 @@ def test_from_account_to_account(site: Site, alice: Person, bob: Person, port: i
 
     # scanned: by both, each in its own words
     logged = journal(site, before)
-    assert re.search(rf"rspamd_task_write_log: id: <{re.escape(message['Message-ID'].strip('<>'))}>", logged)
+    queued = re.search(rf"cleanup\[\d+\]: (\w+): message-id={re.escape(message['Message-ID'])}", logged)
+    assert queued
+    assert re.search(rf"rspamd_task_write_log: sensmail .*\bqid: {queued[1]},", logged)
     assert re.search(r"clamd\[\d+\]: instream\(local\): OK", logged)
 
     # nothing of the sender's computer, nothing of the inside
